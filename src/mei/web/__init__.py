@@ -1,0 +1,1 @@
+"""FastAPI kit of the services (app factory, errors, auth, metrics, logs) and the client of them."""

@@ -1,0 +1,49 @@
+"""Who may call: a bearer token or a JWT (HS256), compared in constant time."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+from mei.model.errors import ConfigError
+
+_MIN_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """At least one of a bearer token and a JWT secret (≥ 32 bytes); either opens every route.
+
+    A JWT must be HS256; `exp` and `nbf` are enforced when they are in it.
+    """
+
+    bearer_token: str | None = field(default=None, repr=False)
+    jwt_secret: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.bearer_token and not self.jwt_secret:
+            raise ConfigError("authentication needs a bearer token or a JWT secret; neither is set")
+        if self.jwt_secret and len(self.jwt_secret.encode()) < _MIN_SECRET_BYTES:
+            raise ConfigError(
+                f"the JWT secret must have at least {_MIN_SECRET_BYTES} bytes, "
+                f"found {len(self.jwt_secret.encode())}; make a longer one"
+            )
+
+    def allows(self, authorization: bytes | None) -> bool:
+        """Whether an `Authorization` header (raw) opens the routes."""
+        scheme, _, credential = (authorization or b"").partition(b" ")
+        credential = credential.strip()
+        if scheme.lower() != b"bearer" or not credential:
+            return False
+        if self.bearer_token and hmac.compare_digest(credential, self.bearer_token.encode()):
+            return True
+        return bool(self.jwt_secret) and self._is_valid_jwt(credential)
+
+    def _is_valid_jwt(self, credential: bytes) -> bool:
+        import jwt
+
+        try:
+            jwt.decode(credential, self.jwt_secret or "", algorithms=["HS256"])
+        except jwt.PyJWTError:
+            return False
+        return True
