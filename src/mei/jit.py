@@ -43,6 +43,6 @@ def compiled(function: F) -> F:
     """
     import numba
 
-    numba.config.CACHE_DIR = str(cache_dir())
+    setattr(numba.config, "CACHE_DIR", str(cache_dir()))  # noqa: B010 — its stub lacks the name
     jitted: F = numba.njit(function, cache=True, nogil=True, error_model="numpy", fastmath=False)
     return jitted

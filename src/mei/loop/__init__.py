@@ -1,0 +1,1 @@
+"""The learning loop: clock, feed, execution, engine (order of events), driver (chunks), checkpoint."""

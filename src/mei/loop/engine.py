@@ -1,0 +1,265 @@
+"""The order of events within one bar, for every book of the account.
+
+A book is one strategy on one instrument. All books share one account: cash changes by realised profit and fees;
+equity is cash plus the unrealised profit of all books, summed in the order of the books.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from mei.loop.execution import Book, Decision, Position, close_position, meet_range, open_position
+from mei.model.errors import StrategyError
+from mei.model.orders import Bar, Fill, Order
+from mei.model.settings import Costs, EntryFill
+from mei.rules import accounting
+from mei.strategies.base import Context, Params, Strategy
+
+
+class Leg:
+    """One book at work: the strategy, its pending order, its position, its frozen parameters."""
+
+    __slots__ = (
+        "book",
+        "context",
+        "frozen_values",
+        "n_trades",
+        "params",
+        "pending",
+        "pending_decision",
+        "position",
+        "strategy",
+    )
+
+    def __init__(self, book: Book, strategy: Strategy, context: Context) -> None:
+        self.book = book
+        self.strategy = strategy
+        self.context = context
+        self.params = Params()
+        self.pending: Order | None = None
+        self.pending_decision: Decision | None = None
+        self.position: Position | None = None
+        #: Parameters frozen since the decision to enter; None = free to follow the policy.
+        self.frozen_values: dict[str, Any] | None = None
+        self.n_trades = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing pending and no position: the opening steps of a bar cannot touch this book."""
+        return self.pending is None and self.position is None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that must survive a restart, as JSON can carry it."""
+        return {
+            "pending": asdict(self.pending) if self.pending else None,
+            "pending_decision": asdict(self.pending_decision) if self.pending_decision else None,
+            "position": asdict(self.position) if self.position else None,
+            "frozen_values": self.frozen_values,
+            "n_trades": self.n_trades,
+            "strategy": self.strategy.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up where `state` left off."""
+        self.pending = Order(**state["pending"]) if state["pending"] else None
+        decision = state["pending_decision"]
+        self.pending_decision = Decision(**decision) if decision else None
+        position = state["position"]
+        if position:
+            self.position = Position(**{**position, "decision": Decision(**position["decision"])})
+        self.frozen_values = state["frozen_values"]
+        self.n_trades = state["n_trades"]
+        self.strategy.restore(state["strategy"])
+        self._restore_params()
+        self._show_position()
+
+    def _restore_params(self) -> None:
+        held = self.position.decision if self.position else self.pending_decision
+        if held is not None and self.frozen_values is not None:
+            self.params.preset = held.preset
+            self.params.values = self.frozen_values
+
+    def _show_position(self) -> None:
+        context, position = self.context, self.position
+        context.direction = position.direction if position else 0
+        context.qty = position.qty if position else 0.0
+        context.entry_px = position.entry_px if position else 0.0
+        context.bars_held = position.bars_held if position else 0
+
+
+class ClosedTrade:
+    """A trade that was closed on the bar at hand, for the policy."""
+
+    __slots__ = ("closing", "leg", "net_pnl_bps", "position", "trade_id")
+
+    def __init__(self, leg: Leg, position: Position, closing: Fill) -> None:
+        self.leg = leg
+        self.position = position
+        self.closing = closing
+        fees = position.entry_fee + closing.fee
+        self.net_pnl_bps = accounting.net_pnl_bps(closing.pnl, fees, position.notional_usd)
+        name = f"{leg.book.strategy}/{leg.book.instrument.replace('/', '_')}"
+        self.trade_id = f"{name}/{leg.n_trades}"
+
+
+class Engine:
+    """The account and the steps of a bar that need nobody else's answer."""
+
+    def __init__(self, legs: list[Leg], costs: Costs, initial_cash: float, entry_fill: EntryFill):
+        self.legs = legs
+        self.cash = initial_cash
+        self.equity = initial_cash
+        self.position_value = 0.0
+        self._costs = costs
+        self._entry_fill = entry_fill
+
+    def open_bar(self, leg: Leg, bar: Bar, fills: list[Fill]) -> ClosedTrade | None:
+        """Steps 1 and 2: the pending order fills at the open, then resting orders meet the bar's range."""
+        closed = self._fill_pending(leg, bar.open, bar.close_ms, fills)
+        position = leg.position
+        if position is None:
+            return closed
+        if position.opened_at_ms != bar.close_ms:
+            position.bars_held += 1
+            leg.context.bars_held = position.bars_held
+        touched = meet_range(position, bar)
+        if touched is None:
+            return closed
+        return self._close(leg, position, touched[1], bar.close_ms, touched[0], fills)
+
+    def mark(self, last_close_px: dict[str, float]) -> None:
+        """Mark every book at its instrument's last close; sums run in the order of the books."""
+        value = 0.0
+        for leg in self.legs:
+            position = leg.position
+            if position is not None:
+                close_px = last_close_px[leg.book.instrument]
+                value += accounting.pnl_usd(
+                    position.direction, position.qty, position.entry_px, close_px
+                )
+        self.position_value = value
+        self.equity = self.cash + value
+
+    def settle_order(
+        self, leg: Leg, bar: Bar, features: dict[str, float | None], fills: list[Fill]
+    ) -> ClosedTrade | None:
+        """Size and freeze the order just given; by `signal_close` it fills at this close, at once.
+
+        features: the policy's context at this close, kept for the outcome of the trade.
+        """
+        order = leg.pending
+        if order is None:
+            return None
+        if order.action == "open":
+            leg.pending_decision = self._decide(leg, order, bar.close_ms, features)
+            if leg.pending_decision is None:
+                leg.pending = None
+                return None
+            leg.frozen_values = dict(leg.params.values)
+        if self._entry_fill == "signal_close":
+            return self._fill_pending(leg, bar.close, bar.close_ms, fills)
+        return None
+
+    def ask(self, leg: Leg, bar: Bar) -> Order | None:
+        """Let the strategy see the bar; its order becomes the pending one."""
+        try:
+            order = leg.strategy.on_bar(bar, leg.params)
+        except StrategyError:
+            raise
+        except Exception as error:
+            raise StrategyError(
+                f"strategy {leg.book.strategy} failed on {leg.book.instrument} at the bar that opened at "
+                f"{bar.timestamp}: {type(error).__name__}: {error}"
+            ) from error
+        if order is None:
+            return None
+        _check_order(leg, order, bar)
+        leg.pending = order
+        return order
+
+    def state(self) -> dict[str, Any]:
+        """Account and books, as JSON can carry them."""
+        return {"cash": self.cash, "legs": [leg.state() for leg in self.legs]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up where `state` left off."""
+        self.cash = state["cash"]
+        for leg, leg_state in zip(self.legs, state["legs"], strict=True):
+            leg.restore(leg_state)
+
+    def _decide(
+        self, leg: Leg, order: Order, now_ms: int, features: dict[str, float | None]
+    ) -> Decision | None:
+        notional_usd = order.notional_usd or order.allocation_frac * self.equity
+        if not (math.isfinite(notional_usd) and notional_usd > 0.0):
+            return None
+        params = leg.params
+        return Decision(
+            preset=params.preset,
+            model_version=params.model_version,
+            regime=params.regime,
+            decided_at_ms=now_ms,
+            notional_usd=notional_usd,
+            features=features,
+        )
+
+    def _fill_pending(
+        self, leg: Leg, reference_px: float, now_ms: int, fills: list[Fill]
+    ) -> ClosedTrade | None:
+        order, decision = leg.pending, leg.pending_decision
+        if order is None:
+            return None
+        leg.pending = leg.pending_decision = None
+        if order.action == "close":
+            position = leg.position
+            if position is None:
+                return None
+            return self._close(leg, position, reference_px, now_ms, order.reason, fills)
+        assert decision is not None, "an entry is pending only together with its decision"
+        position, fill = open_position(leg.book, order, decision, reference_px, now_ms, self._costs)
+        self.cash -= fill.fee
+        leg.position = position
+        leg._show_position()
+        fills.append(fill)
+        leg.strategy.on_fill(fill)
+        return None
+
+    def _close(
+        self,
+        leg: Leg,
+        position: Position,
+        reference_px: float,
+        now_ms: int,
+        reason: str,
+        fills: list[Fill],
+    ) -> ClosedTrade:
+        fill = close_position(leg.book, position, reference_px, now_ms, self._costs, reason)
+        self.cash += fill.pnl
+        self.cash -= fill.fee
+        leg.position = None
+        leg.pending = leg.pending_decision = None
+        leg.frozen_values = None
+        leg.n_trades += 1
+        leg._show_position()
+        leg.context.closed_this_bar = True
+        fills.append(fill)
+        leg.strategy.on_fill(fill)
+        return ClosedTrade(leg, position, fill)
+
+
+def _check_order(leg: Leg, order: Order, bar: Bar) -> None:
+    where = f"by strategy {leg.book.strategy} on {leg.book.instrument} at the bar that opened at {bar.timestamp}"
+    if order.action == "open":
+        if leg.position is not None:
+            raise StrategyError(f"an entry needs a flat book, a position was open ({where})")
+        if order.direction not in (1, -1):
+            raise StrategyError(
+                f"Order.direction must be 1 or -1, was {order.direction!r} ({where})"
+            )
+    elif order.action == "close":
+        if leg.position is None:
+            raise StrategyError(f"a close needs a position, the book was flat ({where})")
+    else:
+        raise StrategyError(f"Order.action must be open or close, was {order.action!r} ({where})")

@@ -1,0 +1,1 @@
+"""Breakout of a price channel or of a z-score band, optionally only in some regimes."""

@@ -1,0 +1,1 @@
+"""The Strategy interface and the adapters of rules to it."""
