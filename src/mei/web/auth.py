@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mei.model.errors import ConfigError
 
@@ -47,3 +49,36 @@ class AuthSettings:
         except jwt.PyJWTError:
             return False
         return True
+
+
+def auth_from(environ: Mapping[str, str]) -> AuthSettings | None:
+    """Auth as the environment says; None = open. Raises ConfigError.
+
+    AUTH_TOKEN_FILE and JWT_SECRET_FILE name files; either turns auth on. REQUIRE_AUTH=true without
+    one of them is an error, so that a service meant to be closed never starts open.
+    """
+    token = _secret(environ, "AUTH_TOKEN_FILE")
+    secret = _secret(environ, "JWT_SECRET_FILE")
+    required = environ.get("REQUIRE_AUTH", "") or "false"
+    if required.lower() not in ("true", "false"):
+        raise ConfigError(f"REQUIRE_AUTH must be true or false, found {required!r}")
+    if token or secret:
+        return AuthSettings(token, secret)
+    if required.lower() == "true":
+        raise ConfigError(
+            "REQUIRE_AUTH=true needs AUTH_TOKEN_FILE or JWT_SECRET_FILE; neither is set"
+        )
+    return None
+
+
+def _secret(environ: Mapping[str, str], variable: str) -> str | None:
+    name = environ.get(variable, "")
+    if not name:
+        return None
+    try:
+        secret = Path(name).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{variable}={name} must be a readable text file: {error}") from error
+    if not secret:
+        raise ConfigError(f"{variable}={name} must hold a secret; the file is empty")
+    return secret

@@ -1,0 +1,1 @@
+"""Presets with bounded parameters, and the policy that picks one for each bar."""
