@@ -15,8 +15,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mei.data.candle_file import CandleFile, FileHead, line_of, read_head
 from mei.data.merge import merged
@@ -51,7 +52,7 @@ class SeriesScan:
 
     files: in order of their first row. ignored: names in the folder that are no candle files. gaps: the first ones that
     reach into the window (with ffill: filled), n_gaps and n_missing count all. dropped: (reason, rows) over whole
-    files. n_overlapping: bars that stand alike in more than one file. content_hash: SHA-256 of the bars as BAR_DTYPE,
+    files. n_overlapping: bars that stand alike in more than one file. sha256: of the bars as BAR_DTYPE,
     independent of how they are split into files, packed, or which unit they are in.
     """
 
@@ -71,7 +72,31 @@ class SeriesScan:
     n_missing: int
     dropped: tuple[tuple[str, int], ...]
     n_overlapping: int
-    content_hash: str
+    sha256: str
+
+    def describe(self) -> str:
+        """One line for people: how much there is, from when to when, and everything that was not in order."""
+        said = [
+            f"{self.symbol} {self.timeframe}: {self.n_bars} bars from {utc_text(self.first_ms)} to"
+            f" {utc_text(self.last_ms)} in {len(self.files)} files"
+        ]
+        if self.n_gaps:
+            treatment = "filled" if self.gap_policy == "ffill" else "missing"
+            said.append(f"{self.n_gaps} gaps ({self.n_missing} bars {treatment})")
+        said += [f"dropped {count} rows: {reason}" for reason, count in self.dropped]
+        if self.n_overlapping:
+            said.append(f"{self.n_overlapping} bars in more than one file, alike")
+        if self.ignored:
+            said.append(f"ignored {', '.join(self.ignored)}")
+        return "; ".join(said)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the folder, as JSON knows it, for run.json."""
+        told = asdict(self)
+        del told["folder"]
+        told["gaps"] = [gap._asdict() for gap in self.gaps]
+        told["dropped"] = dict(self.dropped)
+        return told
 
 
 def available_series(research_dir: Path) -> list[tuple[str, str]]:
@@ -122,7 +147,7 @@ def scan_series(
         n_missing=tally.gaps.n_missing,
         dropped=tuple(sorted(dropped.items())),
         n_overlapping=tally.n_overlapping,
-        content_hash=tally.content.hexdigest(),
+        sha256=tally.content.hexdigest(),
     )
 
 
