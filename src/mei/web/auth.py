@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,34 +50,32 @@ class AuthSettings:
         return True
 
 
-def auth_from(environ: Mapping[str, str]) -> AuthSettings | None:
-    """Auth as the environment says; None = open. Raises ConfigError.
+def auth_from(
+    *, require_auth: bool, token_file: Path | None, secret_file: Path | None
+) -> AuthSettings | None:
+    """Auth out of settings (REQUIRE_AUTH, AUTH_TOKEN_FILE, JWT_SECRET_FILE); None = open.
 
-    AUTH_TOKEN_FILE and JWT_SECRET_FILE name files; either turns auth on. REQUIRE_AUTH=true without
-    one of them is an error, so that a service meant to be closed never starts open.
+    Either file turns auth on. ConfigError if auth is required without one, so that a service meant to
+    be closed never starts open, or if a file cannot be read or is empty.
     """
-    token = _secret(environ, "AUTH_TOKEN_FILE")
-    secret = _secret(environ, "JWT_SECRET_FILE")
-    required = environ.get("REQUIRE_AUTH", "") or "false"
-    if required.lower() not in ("true", "false"):
-        raise ConfigError(f"REQUIRE_AUTH must be true or false, found {required!r}")
+    token = _secret("AUTH_TOKEN_FILE", token_file)
+    secret = _secret("JWT_SECRET_FILE", secret_file)
     if token or secret:
         return AuthSettings(token, secret)
-    if required.lower() == "true":
+    if require_auth:
         raise ConfigError(
             "REQUIRE_AUTH=true needs AUTH_TOKEN_FILE or JWT_SECRET_FILE; neither is set"
         )
     return None
 
 
-def _secret(environ: Mapping[str, str], variable: str) -> str | None:
-    name = environ.get(variable, "")
-    if not name:
+def _secret(variable: str, path: Path | None) -> str | None:
+    if path is None:
         return None
     try:
-        secret = Path(name).read_text("utf-8").strip()
+        secret = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{variable}={name} must be a readable text file: {error}") from error
+        raise ConfigError(f"{variable}={path} must be a readable text file: {error}") from error
     if not secret:
-        raise ConfigError(f"{variable}={name} must hold a secret; the file is empty")
+        raise ConfigError(f"{variable}={path} must hold a secret; the file is empty")
     return secret

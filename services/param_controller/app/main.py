@@ -1,0 +1,91 @@
+"""param_controller: parameters for every bar, chosen by a policy that learns from outcomes.
+
+`uvicorn --factory services.param_controller.app.main:create_app`, or `python -m services.param_controller.app.main`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+
+import mei
+from mei.ledger.database import Ledger
+from mei.ledger.outcomes import count_outcomes
+from mei.model.errors import MeiError
+from mei.model.http import ParamsRequest
+from mei.policy.decide import Policy
+from mei.web.app import create_app as create_web_app
+from services.param_controller.app.routes import routers
+from services.param_controller.app.service import ParamService
+from services.param_controller.app.settings import Settings
+
+DEFAULT_PORT = 8002
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = _now_ms) -> FastAPI:
+    """The app, ready to answer. `settings` None = from the environment. Raises ConfigError, LedgerError."""
+    settings = Settings.load() if settings is None else settings
+    schemas, instruments, auth = settings.schemas(), settings.instruments, settings.auth()
+    policy = Policy.parse(settings.policy)
+    ledger = Ledger.open(settings.ledger_db)
+    service = ParamService(ledger, schemas, instruments, policy, settings.seed, now_ms)
+
+    def readiness() -> dict[str, Any]:
+        with ledger.reader() as connection:
+            count_outcomes(connection, "live", next(iter(schemas)), instruments[0])
+        return {"strategies": list(schemas), "instruments": list(instruments)}
+
+    def warm_up() -> None:
+        """Compile the kernels now and not in the first request."""
+        strategy = next(iter(schemas))
+        asked = ParamsRequest(as_of_ms=[0], policy="thompson")
+        for symbol in instruments:
+            if schemas[strategy].instruments is None or symbol in (
+                schemas[strategy].instruments or ()
+            ):
+                service.params(strategy, symbol, asked)
+                return
+
+    return create_web_app(
+        "param_controller",
+        version=mei.__version__,
+        readiness=readiness,
+        routers=routers(service),
+        auth=auth,
+        on_startup=warm_up,
+        on_shutdown=ledger.close,
+    )
+
+
+def main() -> int:
+    """Serve on a socket; the exit code."""
+    import uvicorn
+
+    from mei.web.logs import configure_logs
+
+    parser = argparse.ArgumentParser(prog="param_controller", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+    parser.add_argument("--log-level", default="info")
+    args = parser.parse_args()
+    configure_logs("param_controller", args.log_level)
+    try:
+        app = create_app()
+    except MeiError as error:
+        print(f"param_controller: {error}", file=sys.stderr)
+        return error.exit_code
+    uvicorn.run(app, host=args.host, port=args.port, log_config=None)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
