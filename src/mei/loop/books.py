@@ -17,10 +17,12 @@ class LegBook:
     `batch_bars` shrinks then and grows again, since a batch answers exactly what single requests would.
     """
 
-    __slots__ = ("batch_bars", "end", "leg", "merged", "point", "rows", "start")
+    __slots__ = ("batch_bars", "end", "is_tuned", "leg", "merged", "point", "rows", "start")
 
-    def __init__(self, leg: Leg, batch_bars: int) -> None:
+    def __init__(self, leg: Leg, batch_bars: int, *, is_tuned: bool = True) -> None:
         self.leg = leg
+        #: Whether the policy knows presets of this strategy; otherwise its settings stand for the whole run.
+        self.is_tuned = is_tuned
         self.batch_bars = batch_bars
         self.rows: PresetRows | None = None
         self.start = self.end = 0

@@ -1,4 +1,4 @@
-"""The chunked driver: feeds bars to the engine in the order of the design's events, and checkpoints at chunk boundaries.
+"""The chunked driver: feeds bars to the engine in the order of events, and checkpoints at chunk boundaries.
 
 When a bar closes: (1) pending orders fill at its open, (2) resting orders meet its range, trades that closed are told
 to the policy; (3) a completed chunk is registered; (4) a due training runs; (5) regime, parameters, decision;
@@ -18,7 +18,7 @@ from mei.loop.engine import ClosedTrade, Engine
 from mei.loop.feed import END_MS
 from mei.loop.outputs import RunOutputs
 from mei.loop.placebo import shuffle_labels
-from mei.loop.ports import LoopServices, PolicyPoint
+from mei.loop.ports import LoopServices, PolicyPoint, PresetRows
 from mei.model import faults
 from mei.model.bars import BarArray, interval_ms
 from mei.model.errors import LookAheadError
@@ -266,7 +266,8 @@ class Driver:
     def _show(self, book: SymbolBook, leg_book: LegBook, row: int, number: int) -> None:
         """Put what is known at this close into the leg's `params`."""
         regimes, rows = book.regimes, leg_book.rows
-        assert regimes is not None and rows is not None, "answers were asked before"
+        assert regimes is not None, "regimes are asked before"
+        assert rows is not None, "presets are asked before"
         leg = leg_book.leg
         params = leg.params
         params.regime = regimes.regime[row]
@@ -294,6 +295,9 @@ class Driver:
         """Presets from bar `number` on, as far as regimes are at hand."""
         leg = leg_book.leg
         n_rows = min(leg_book.batch_bars, book.end - number)
+        if not leg_book.is_tuned:
+            leg_book.accept(_static_rows(n_rows), number)
+            return
         first = number - book.start
         rows = await self._services.presets(
             leg.book.strategy,
@@ -310,6 +314,8 @@ class Driver:
     ) -> None:
         decision = trade.position.decision
         self.counts.trades_closed += 1
+        if not leg_book.is_tuned:
+            return
         await self._services.outcome(
             trade.leg.book.strategy,
             trade.leg.book.instrument,
@@ -368,6 +374,11 @@ class Driver:
                 leg_book.leg.strategy.on_stop()
         self._on_progress(self)
         self._outputs.commit()
+
+
+def _static_rows(n_rows: int) -> PresetRows:
+    """Rows for a strategy without presets: its settings, under the name `static`."""
+    return PresetRows(["static"] * n_rows, [None] * n_rows, [0] * n_rows, {"static": {}})
 
 
 def _assert_horizon(

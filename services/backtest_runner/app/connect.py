@@ -1,0 +1,65 @@
+"""Clients of the two services: by URL, or of the real apps mounted in this process (no sockets)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mei.web.client import RetryPolicy, ServiceClient
+from services.backtest_runner.app.settings import Settings
+
+
+def connect(
+    settings: Settings, on_wait: Callable[[str], None]
+) -> tuple[ServiceClient, ServiceClient]:
+    """(ml_service, param_controller) as the settings say; an empty URL means embedded."""
+    ml_target = settings.ml_service or _embedded_ml_service(settings)
+    params_target = settings.param_controller or _embedded_param_controller(settings)
+    return (
+        _client(ml_target, "ml_service", settings, on_wait),
+        _client(params_target, "param_controller", settings, on_wait),
+    )
+
+
+def _client(
+    target: str | Any, name: str, settings: Settings, on_wait: Callable[[str], None]
+) -> ServiceClient:
+    return ServiceClient(
+        target,
+        name=name,
+        retry=RetryPolicy(limit_s=settings.service_timeout_seconds),
+        on_wait=on_wait,
+        token=settings.service_token or None,
+    )
+
+
+def _embedded_ml_service(settings: Settings) -> Any:
+    from services.ml_service.app.main import create_app
+    from services.ml_service.app.settings import Settings as MlSettings
+
+    return create_app(
+        MlSettings(
+            ledger_db=settings.ledger_db,
+            data_incoming=settings.data_incoming,
+            models_dir=settings.models_dir,
+            symbols=settings.symbols,
+            timeframe=settings.timeframe,
+            require_auth=False,
+        )
+    )
+
+
+def _embedded_param_controller(settings: Settings) -> Any:
+    from services.param_controller.app.main import create_app
+    from services.param_controller.app.settings import Settings as PolicySettings
+
+    return create_app(
+        PolicySettings(
+            ledger_db=settings.ledger_db,
+            config_dir=settings.config_dir,
+            policy=settings.policy,
+            seed=settings.seed,
+            symbols=settings.symbols,
+            require_auth=False,
+        )
+    )

@@ -1,0 +1,102 @@
+"""Strategies by name, or from a file of the user's: `path/to/file.py:ClassName`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mei.model.errors import ConfigError, NotFoundError
+from mei.strategies.base import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStrategy:
+    """A strategy class under the name it has in config, outputs and URLs.
+
+    source_sha256: hash of the user's file, empty for built-in ones (the package's own hash covers those).
+    """
+
+    name: str
+    kind: type[Strategy]
+    source_sha256: str
+
+
+def _built_in() -> dict[str, type[Strategy]]:
+    from mei.strategies.momentum_breakout import MomentumBreakout
+
+    return {MomentumBreakout.name: MomentumBreakout}
+
+
+def load_strategy(spec: str) -> LoadedStrategy:
+    """The strategy that `spec` names. Raises NotFoundError or ConfigError, saying what exists or what is wrong."""
+    if ":" in spec or spec.endswith(".py"):
+        return _from_file(spec)
+    known = _built_in()
+    if spec not in known:
+        raise NotFoundError(
+            f"STRATEGIES must name built-in strategies ({', '.join(sorted(known))}) or path/to/file.py:ClassName, "
+            f"was {spec!r}"
+        )
+    return LoadedStrategy(spec, known[spec], "")
+
+
+def merged_settings(strategy: LoadedStrategy, configured: Mapping[str, Any]) -> dict[str, Any]:
+    """The class's defaults with `configured` over them; a key the class does not know is an error."""
+    defaults = strategy.kind.defaults
+    for key in configured:
+        if key not in defaults:
+            close = get_close_matches(key, list(defaults), n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(
+                f"config/strategy.yaml: {strategy.name} must be given settings it knows "
+                f"({', '.join(sorted(defaults)) or 'none'}), found {key!r}{hint}"
+            )
+    return {**defaults, **configured}
+
+
+def _from_file(spec: str) -> LoadedStrategy:
+    path_text, _, class_name = spec.partition(":")
+    path = Path(path_text)
+    if not path.is_file() or not class_name:
+        raise ConfigError(
+            f"a strategy file must be given as path/to/file.py:ClassName, was {spec!r}"
+            + ("" if path.is_file() else f" ({path} does not exist)")
+        )
+    source = path.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()
+    kind = getattr(_import(path, digest), class_name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+        raise ConfigError(
+            f"{path} must define a class {class_name} derived from mei.strategies.base.Strategy, "
+            f"found {kind!r}"
+        )
+    name = kind.name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,63}", name):
+        raise ConfigError(
+            f"{path}: {class_name}.name must be lower-case letters, digits and _, was {name!r}"
+        )
+    kind.name = name
+    return LoadedStrategy(name, kind, digest)
+
+
+def _import(path: Path, digest: str) -> Any:
+    module_name = f"mei_user_strategy_{digest[:16]}"
+    module_spec = importlib.util.spec_from_file_location(module_name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise ConfigError(f"a strategy file must be a Python source file, was {path}")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_name] = module
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(
+            f"strategy file {path} must import cleanly, found {type(error).__name__}: {error}"
+        ) from error
+    return module
