@@ -1,0 +1,1 @@
+"""Equity and trades to numbers, purely. What is undefined is None, with a reason."""

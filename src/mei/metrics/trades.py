@@ -1,0 +1,169 @@
+"""Round trips: executed actions paired into closed trades, and what they amount to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mei.metrics.number import Number, defined, undefined
+
+
+@dataclass(frozen=True, slots=True)
+class TradeAction:
+    """One row of trades.csv. Money in quote currency; `pnl` is realised, after slippage, before fees."""
+
+    timestamp: int
+    instrument: str
+    strategy: str
+    action: str
+    side: str
+    qty: float
+    price: float
+    notional: float
+    fee: float
+    slippage: float
+    pnl: float
+    config_id: str
+    model_version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """A closed trade: two actions of one book. `net_pnl` = gross − fees; slippage is in both prices.
+
+    `direction` 1 long, -1 short; `entry_notional` is what `net_bps` refers to.
+    """
+
+    instrument: str
+    strategy: str
+    preset: str
+    model_version: str
+    regime: str
+    direction: int
+    opened_ms: int
+    closed_ms: int
+    qty: float
+    entry_px: float
+    exit_px: float
+    entry_notional: float
+    gross_pnl: float
+    fees: float
+    slippage: float
+    exit_reason: str
+
+    @property
+    def net_pnl(self) -> float:
+        """Profit after fees and slippage, quote currency."""
+        return self.gross_pnl - self.fees
+
+    @property
+    def net_bps(self) -> float:
+        """Profit after fees and slippage in bps of the entry notional."""
+        return self.net_pnl / self.entry_notional * 1e4
+
+
+class PairingError(ValueError):
+    """An action that cannot follow the one before it in its book."""
+
+
+class Pairing:
+    """Turns actions in time order into round trips; each book holds one position at most.
+
+    `regime_of(strategy, instrument, opened_ms)` names the regime an entry was decided in.
+    """
+
+    def __init__(self, regime_of: Callable[[str, str, int], str] | None = None) -> None:
+        self._regime_of = regime_of or (lambda strategy, instrument, opened_ms: "unknown")
+        self._open: dict[tuple[str, str], TradeAction] = {}
+
+    @property
+    def n_open(self) -> int:
+        """Positions that are not closed yet."""
+        return len(self._open)
+
+    def add(self, action: TradeAction) -> RoundTrip | None:
+        """The round trip `action` completes, or None. Raises PairingError when it fits no position."""
+        book = (action.strategy, action.instrument)
+        entry = self._open.pop(book, None)
+        if (action.action == "open") == (entry is not None):
+            state = "holds a position" if entry is not None else "holds none"
+            raise PairingError(
+                f"{action.strategy} on {action.instrument} {state} and cannot {action.action}"
+            )
+        if entry is None:
+            self._open[book] = action
+            return None
+        return RoundTrip(
+            instrument=entry.instrument,
+            strategy=entry.strategy,
+            preset=entry.config_id,
+            model_version=entry.model_version,
+            regime=self._regime_of(entry.strategy, entry.instrument, entry.timestamp),
+            direction=1 if entry.side == "buy" else -1,
+            opened_ms=entry.timestamp,
+            closed_ms=action.timestamp,
+            qty=entry.qty,
+            entry_px=entry.price,
+            exit_px=action.price,
+            entry_notional=entry.notional,
+            gross_pnl=action.pnl,
+            fees=entry.fee + action.fee,
+            slippage=entry.slippage + action.slippage,
+            exit_reason=action.reason,
+        )
+
+
+def trade_numbers(trips: Sequence[RoundTrip]) -> dict[str, Number]:
+    """What closed trades amount to, by name, in a fixed order. Sums are exact (fsum)."""
+    net = [trip.net_pnl for trip in trips]
+    wins = [trip for trip in trips if trip.net_pnl > 0.0]
+    losses = [trip for trip in trips if trip.net_pnl <= 0.0]
+    gain = math.fsum(value for value in net if value > 0.0)
+    loss = -math.fsum(value for value in net if value <= 0.0)
+    return {
+        "n_trades": defined(len(trips), "count"),
+        "win_rate": _mean(_ones(len(wins), len(trips)), "frac", "no closed trade"),
+        "net_pnl": defined(math.fsum(net), "usd"),
+        "gross_pnl": defined(math.fsum(trip.gross_pnl for trip in trips), "usd"),
+        "fees": defined(math.fsum(trip.fees for trip in trips), "usd"),
+        "slippage": defined(math.fsum(trip.slippage for trip in trips), "usd"),
+        "expectancy": _mean(net, "usd", "no closed trade"),
+        "expectancy_bps": _mean([trip.net_bps for trip in trips], "bps", "no closed trade"),
+        "average_win_bps": _mean([trip.net_bps for trip in wins], "bps", "no winning trade"),
+        "average_loss_bps": _mean([trip.net_bps for trip in losses], "bps", "no losing trade"),
+        "profit_factor": (
+            defined(gain / loss, "ratio") if loss > 0.0 else undefined("no loss", "ratio")
+        ),
+        "average_holding": _mean(
+            [float(trip.closed_ms - trip.opened_ms) for trip in trips], "ms", "no closed trade"
+        ),
+    }
+
+
+def breakdown(
+    trips: Iterable[RoundTrip], key: Callable[[RoundTrip], str]
+) -> dict[str, dict[str, Number]]:
+    """`trade_numbers` of each group of `key`, groups in alphabetical order."""
+    groups: dict[str, list[RoundTrip]] = {}
+    for trip in trips:
+        groups.setdefault(key(trip), []).append(trip)
+    return {name: trade_numbers(groups[name]) for name in sorted(groups)}
+
+
+def turnover(traded_notional: float, mean_equity: float) -> Number:
+    """Notional of all actions, both sides, over the mean equity."""
+    if mean_equity <= 0.0:
+        return undefined("mean equity at or below zero", "ratio")
+    return defined(traded_notional / mean_equity, "ratio")
+
+
+def _ones(n_ones: int, n: int) -> list[float]:
+    return [1.0] * n_ones + [0.0] * (n - n_ones)
+
+
+def _mean(values: Sequence[float], unit: str, reason: str) -> Number:
+    if not values:
+        return undefined(reason, unit)
+    return defined(math.fsum(values) / len(values), unit)
