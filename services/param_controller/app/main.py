@@ -20,6 +20,7 @@ from mei.model.errors import MeiError
 from mei.model.http import ParamsRequest
 from mei.policy.decide import Policy
 from mei.web.app import create_app as create_web_app
+from mei.web.fault_plan import install_fault_plan
 from services.param_controller.app.routes import routers
 from services.param_controller.app.service import ParamService
 from services.param_controller.app.settings import Settings
@@ -33,7 +34,10 @@ def _now_ms() -> int:
 
 def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = _now_ms) -> FastAPI:
     """The app, ready to answer. `settings` None = from the environment. Raises ConfigError, LedgerError."""
-    settings = Settings.load() if settings is None else settings
+    if settings is None:
+        # A process of its own: only there may a test ask for an end at a fault point.
+        install_fault_plan()
+        settings = Settings.load()
     schemas, instruments, auth = settings.schemas(), settings.instruments, settings.auth()
     policy = Policy.parse(settings.policy)
     ledger = Ledger.open(settings.ledger_db)

@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Connection
 
 from mei.ledger.database import Ledger
-from mei.ledger.outcomes import OutcomeRow, record_outcome
+from mei.ledger.outcomes import OutcomeRow, find_outcome, record_outcome
 from mei.ledger.presets import PresetRow, presets_as_of, register_preset
 from mei.model import faults
 from mei.model.bars import path_name, symbol_name
@@ -95,7 +95,7 @@ class ParamService:
         if not math.isfinite(outcome.net_pnl_bps):
             raise RequestError(f"net_pnl_bps must be finite, found {outcome.net_pnl_bps}")
         context_of(outcome.features)
-        known_at_ms = self._known_at_ms(key, outcome)
+        known_at_ms = self._known_at_ms(outcome)
         with self._ledger.reader() as connection:
             _require_preset(preset, _book(connection, key, schema, known_at_ms))
         row = OutcomeRow(
@@ -190,15 +190,15 @@ class ParamService:
                 unit.commit("preset")
         return is_new
 
-    def _known_at_ms(self, key: PolicyKey, outcome: Outcome) -> int:
+    def _known_at_ms(self, outcome: Outcome) -> int:
         if outcome.known_at_ms is not None:
-            if outcome.known_at_ms < 0:
+            if not 0 <= outcome.known_at_ms < END_OF_TIME_MS:
                 raise RequestError(f"known_at_ms must be epoch ms, found {outcome.known_at_ms}")
             return outcome.known_at_ms
         # Delivered again without a time, an outcome keeps the one it got first.
         with self._ledger.reader() as connection:
-            before = self._logs.current(connection, key).known_at_ms(outcome.trade_id)
-        return self._now_ms() if before is None else before
+            before = find_outcome(connection, outcome.stream, outcome.trade_id)
+        return self._now_ms() if before is None else before.known_at_ms
 
     def _known(self, strategy: str, instrument: str) -> tuple[StrategySchema, str]:
         """(schema, symbol) or NotFoundError, which lists what exists."""
@@ -219,10 +219,9 @@ class ParamService:
 
 
 def _times(as_of_ms: list[int]) -> Integers:
-    try:
-        return np.array(as_of_ms, dtype=np.int64)
-    except OverflowError:
-        raise RequestError("as_of_ms must be epoch ms; one is beyond 64 bits") from None
+    if as_of_ms and not (min(as_of_ms) >= 0 and max(as_of_ms) < END_OF_TIME_MS):
+        raise RequestError("as_of_ms must be epoch ms, from 0 to 2**62")
+    return np.array(as_of_ms, dtype=np.int64)
 
 
 def _book(

@@ -132,7 +132,8 @@ def _pieces(
         return
     n_known = log.counts_as_of(as_of_ms)
     n_presets = presets.counts_as_of(as_of_ms)
-    cuts = np.flatnonzero((np.diff(n_known) != 0) | (np.diff(n_presets) != 0)) + 1
+    is_cut = (n_known[1:] != n_known[:-1]) | (n_presets[1:] != n_presets[:-1])
+    cuts = np.flatnonzero(is_cut) + 1
     starts = [0, *cuts.tolist()]
     for start, end in zip(starts, [*starts[1:], len(as_of_ms)], strict=True):
         yield slice(start, end), int(n_known[start]), int(n_presets[start])
@@ -141,7 +142,7 @@ def _pieces(
 def _check_times(as_of_ms: Integers, state: PolicyState) -> None:
     if not len(as_of_ms):
         return
-    if as_of_ms[0] < 0 or (np.diff(as_of_ms) <= 0).any():
+    if as_of_ms[0] < 0 or (as_of_ms[1:] <= as_of_ms[:-1]).any():
         raise RequestError("as_of_ms must be epoch ms, strictly ascending: one row a bar close")
     changed_at_ms = state.changed_at_ms
     if changed_at_ms is not None and not 0 <= changed_at_ms <= as_of_ms[0]:
@@ -153,7 +154,7 @@ def _check_times(as_of_ms: Integers, state: PolicyState) -> None:
 
 def _carried(state: PolicyState, names: Sequence[str]) -> tuple[int, int, int]:
     is_changed = state.changed_at_ms is not None
-    if state.changes_today < 0 or (state.changes_today > 0 and not is_changed):
+    if not 0 <= state.changes_today < 2**31 or (state.changes_today > 0 and not is_changed):
         raise RequestError(
             f"policy_state.changes_today must be >= 0, and 0 without changed_at_ms, "
             f"found {state.changes_today}"
