@@ -6,11 +6,14 @@ A folder appears whole (temporary folder, fsync, rename) and is never changed af
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,14 +112,31 @@ def point_current(root: Path, path: str | None, series: str) -> None:
 
 
 def remove_leftovers(root: Path) -> int:
-    """Delete what an interrupted process left unfinished below `root`; returns how many there were."""
-    leftovers = list(root.glob(f"*/*/*/{_TEMPORARY}*"))
-    for path in leftovers:
+    """Delete what an interrupted process left unfinished below `root`; returns how many there were.
+
+    What another process is writing right now is locked by it and stays.
+    """
+    removed = 0
+    for path in root.glob(f"*/*/*/{_TEMPORARY}*"):
         if path.is_symlink():
             path.unlink(missing_ok=True)
-        else:
+            removed += 1
+            continue
+        with suppress(OSError), _locked(path):
             shutil.rmtree(path, ignore_errors=True)
-    return len(leftovers)
+            removed += 1
+    return removed
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which falls with the process. Raises BlockingIOError when another holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _npz_bytes(model: RegimeModel) -> bytes:
@@ -165,16 +185,21 @@ def _write_folder(folder: Path, contents: dict[str, bytes]) -> None:
     temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for name, content in contents.items():
-        with (temporary / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    _fsync_folder(temporary)
-    faults.hit("learning.model.before_rename")
-    temporary.rename(folder)
-    faults.hit("learning.model.after_rename")
+    with _locked(temporary):
+        for name, content in contents.items():
+            _write_durably(temporary / name, content)
+        _fsync_folder(temporary)
+        faults.hit("learning.model.before_rename")
+        temporary.rename(folder)
+        faults.hit("learning.model.after_rename")
     _fsync_folder(folder.parent)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _is_intact(folder: Path, contents: dict[str, bytes]) -> bool:
