@@ -59,6 +59,7 @@ def _embedded_param_controller(settings: Settings) -> Any:
             config_dir=settings.config_dir,
             policy=settings.policy,
             seed=settings.seed,
+            strategies="",
             symbols=settings.symbols,
             require_auth=False,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mei.model.bars import interval_ms
@@ -15,6 +15,7 @@ from mei.model.http import TrainingSettings
 from mei.model.moments import parse_moment_ms
 from mei.model.settings import Costs, LoopSettings
 from mei.strategies.load import LoadedStrategy, load_strategy, merged_settings
+from mei.web.settings import load_settings
 
 
 class Settings(BaseSettings):
@@ -91,10 +92,7 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, **flags: Any) -> Settings:
         """From the environment, with the flags that are not None over it. Raises ConfigError, one line."""
-        try:
-            return cls(**{name: value for name, value in flags.items() if value is not None})
-        except ValidationError as error:
-            raise config_error(error) from error
+        return load_settings(cls, **{k: v for k, v in flags.items() if v is not None})
 
     @property
     def symbol_names(self) -> tuple[str, ...]:
@@ -152,14 +150,6 @@ class Settings(BaseSettings):
         )
         _check_regimes(settings)
         return settings
-
-
-def config_error(error: ValidationError) -> ConfigError:
-    """The first fault of a ValidationError as one line that names the variable."""
-    fault = error.errors()[0]
-    name = ".".join(str(part) for part in fault["loc"]).upper()
-    must = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return ConfigError(f"{name} must be {must}, was {fault['input']!r}")
 
 
 def read_strategy_yaml(path: Path) -> dict[str, dict[str, Any]]:
