@@ -1,7 +1,8 @@
 """The sample candles of `make run`: 30 days of 1m bars of a made-up market, as an exchange would have left them.
 
 Written as `<BASE_QUOTE>/1m/<first day>.csv.gz`, a file every ten days. Two outages, common to all symbols as
-those of an exchange are: 45 minutes after 27 % of the time, 7 hours after 63 %. Prices move on meanwhile; the bars are missing.
+those of an exchange are: 45 minutes after 27 % of the time, 7 hours after 63 %. Prices move on meanwhile; the bars
+are missing.
 The text is the same on every machine; the packed bytes are so for one version of zlib.
 """
 

@@ -168,8 +168,8 @@ def _steps_bps(
     market = _deviates(seed, "market", n_minutes * TICKS_PER_MINUTE).reshape(shape)
     own = _deviates(seed, f"noise {symbol}", n_minutes * TICKS_PER_MINUTE).reshape(shape)
     noise = _by_regime("noise_bps", regimes) / np.sqrt(float(TICKS_PER_MINUTE))
-    steps = (_MARKET_SHARE * market + _OWN_SHARE * own) * noise[:, None]
-    steps = steps + (_by_regime("drift_bps", regimes) * drifts / TICKS_PER_MINUTE)[:, None]
+    steps: FloatArray = (_MARKET_SHARE * market + _OWN_SHARE * own) * noise[:, None]
+    steps += (_by_regime("drift_bps", regimes) * drifts / TICKS_PER_MINUTE)[:, None]
     happens, size, side = _uniforms(seed, f"jumps {symbol}", 3 * n_minutes).reshape(3, n_minutes)
     jumps = _by_regime("jump_bps", regimes) * (0.5 + size) * np.where(side < 0.5, -1.0, 1.0)
     jumps = np.where(happens < _by_regime("jump_frac", regimes), jumps, 0.0)

@@ -47,7 +47,6 @@ def read_table(block: TextBlock, layout: Layout, path: Path) -> Table:
             delimiter=",",
             comments=None,
             ndmin=1,
-            max_rows=n_lines,
         )
     except ValueError:
         return _read_line_by_line(block, layout, path)
