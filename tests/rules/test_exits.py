@@ -46,5 +46,5 @@ def test_levels_that_are_off_never_fill(direction: int) -> None:
 def test_levels_lie_on_the_side_they_belong_to() -> None:
     assert stop_px(200.0, LONG, 100.0) == 198.0
     assert stop_px(200.0, SHORT, 100.0) == 202.0
-    assert target_px(200.0, LONG, 50.0) == 201.0
-    assert target_px(200.0, SHORT, 50.0) == 199.0
+    assert target_px(200.0, LONG, 50.0) == pytest.approx(201.0, rel=1e-15)
+    assert target_px(200.0, SHORT, 50.0) == pytest.approx(199.0, rel=1e-15)
