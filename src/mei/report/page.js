@@ -31,6 +31,7 @@
         font: { color: found.soft, family: "system-ui, sans-serif", size: 12 },
         margin: { l: 60, r: 16, t: 30, b: 36 }, hovermode: "x unified",
         hoverlabel: { bgcolor: found.panel, bordercolor: found.edge, font: { color: found.ink } },
+        modebar: { bgcolor: "rgba(0,0,0,0)", color: found.edge, activecolor: found.accent },
         legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemsizing: "constant" }
       }, figure.layout);
       ["xaxis", "yaxis", "yaxis2"].forEach(function (name) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -53,7 +54,9 @@ def breakdown_tables(breakdown: Mapping[str, Any], quote: str) -> str:
     for key, title in _BREAKDOWNS:
         groups = breakdown.get(key)
         if groups:
-            parts.append(f"<h3>{title}</h3>" + scroll(_breakdown(groups, quote)))
+            parts.append(
+                f"<h3>{title}</h3>" + scroll(_breakdown(groups, quote), tall=len(groups) > 12)
+            )
     return "".join(parts) or "<p>No closed trade.</p>"
 
 
@@ -107,9 +110,9 @@ def trainings_table(timeline: Sequence[Mapping[str, Any]]) -> str:
         "Reason",
         "Model",
         "Champion",
-        "Bars fitted",
-        "Bars scored",
-        "Difference, nats per bar",
+        "Fitted",
+        "Scored",
+        "Difference, nats/bar",
     )
     return scroll(table(heads, map(_training, reversed(timeline))), tall=True)
 
@@ -140,7 +143,8 @@ def _cell(cell: Cell) -> str:
 def _breakdown(groups: Mapping[str, Any], quote: str) -> str:
     heads = ("", "Trades", "Win rate", f"Net {quote}", "Net bps a trade", "Profit factor")
     rows = []
-    for name, numbers in groups.items():
+    for name in sorted(groups, key=_natural):
+        numbers = groups[name]
         net, mean_bps = numbers["net_pnl"], numbers["expectancy_bps"]
         rows.append(
             (
@@ -154,7 +158,12 @@ def _breakdown(groups: Mapping[str, Any], quote: str) -> str:
                 number(format_number(numbers["slippage"])),
             )
         )
-    return table((*heads, "Fees", "Slippage"), rows)
+    return table((*heads, "Fees", "Slippage"), rows, "split")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts `v2` before `v10`."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _month_row(
