@@ -151,9 +151,14 @@ def _tell(console: Console, settings: Settings, report: RunReport) -> int:
 
 
 def _summary_table(summary: dict[str, Any]) -> Table:
-    from mei.report.summary import headline_rows
+    from mei.report.labels import format_number, headlines
 
-    table = Table(title=f"run {summary['run_id']}", show_header=False, title_justify="left")
-    for label, value in headline_rows(summary):
-        table.add_row(label, value)
+    table = Table(title=f"run {summary['run']['run_id']}", show_header=False, title_justify="left")
+    for line in headlines(summary):
+        table.add_row(line.label, line.value, line.note)
+    for preset, numbers in summary["breakdown"]["preset"].items():
+        trades = f"{format_number(numbers['n_trades'])} trades"
+        table.add_row(f"Preset {preset}", format_number(numbers["net_pnl"]), trades)
+    for note in summary["notes"]:
+        table.add_row("Note", "", note)
     return table

@@ -41,8 +41,8 @@ class RunOutputs:
         self._trades.write_lines([trade_row(fill) for fill in fills])
 
     def training(self, result: TrainResult) -> None:
-        """Add what a training did to trainings.jsonl."""
-        self._trainings.write_lines([result.model_dump_json()])
+        """Add what a training did to trainings.jsonl; without its stream, since a run's id enters no row."""
+        self._trainings.write_lines([result.model_dump_json(exclude={"stream"})])
 
     def commit(self) -> dict[str, int]:
         """Put everything on disk; file name -> size in bytes, for the checkpoint."""
