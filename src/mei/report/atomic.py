@@ -53,10 +53,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def copy_atomically(source: Path, target: Path) -> None:
     """As `write_atomically`, with the content of `source`, in blocks: memory stays flat."""
-    try:
-        _replace(target, _blocks(source))
-    except FileNotFoundError as error:
-        raise output_error(source, error) from error
+    if not source.is_file():
+        raise OutputError(f"{source} must exist to be copied to {target}, is absent: run again")
+    _replace(target, _blocks(source))
 
 
 def sha256_file(path: Path) -> str:
@@ -79,6 +78,9 @@ def _replace(path: Path, blocks: Iterable[bytes]) -> None:
             faults.hit(f"report.{path.stem}.before_rename")
             temporary.replace(path)
             faults.hit(f"report.{path.stem}.after_rename")
+        except OSError:
+            temporary.unlink(missing_ok=True)  # half a file helps nobody, least of all a full disk
+            raise
         finally:
             os.close(descriptor)
         fsync_folder(path.parent)
