@@ -152,6 +152,7 @@ def make_driver(
         batch_bars=batch_bars,
         on_progress=lambda _: None,
         should_stop=should_stop,
+        clock_s=lambda: 0.0,
     )
     return driver, chunks, checkpoints
 

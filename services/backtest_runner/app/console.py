@@ -138,10 +138,11 @@ def _tell(console: Console, settings: Settings, report: RunReport) -> int:
             soft_wrap=True,
         )
     else:
-        overhead_s = report.loop_s - report.fit_s
+        timing = report.timing
+        apart_s = max(report.loop_s - timing.train_s, 1e-9)
         console.print(
-            f"run {report.run_id}: {report.n_bars:,} rows in {report.loop_s:.1f} s, of which fits "
-            f"{report.fit_s:.1f} s; loop apart from fits {report.n_bars / max(overhead_s, 1e-9):,.0f} rows/s",
+            f"run {report.run_id}: {report.n_bars:,} rows in {report.loop_s:.1f} s, of which trainings "
+            f"{timing.train_s:.1f} s (fits {timing.fit_s:.1f} s); apart: {report.n_bars / apart_s:,.0f} rows/s",
             soft_wrap=True,
         )
     console.print(_summary_table(report.summary))

@@ -20,7 +20,7 @@ from mei.ledger.database import Ledger
 from mei.ledger.runs import RunRow, find_run, finish_run, start_run
 from mei.loop.books import LegBook, SymbolBook
 from mei.loop.checkpoint import LedgerCheckpoints
-from mei.loop.driver import Driver
+from mei.loop.driver import Driver, Timing
 from mei.loop.engine import Engine, Leg
 from mei.loop.execution import Book
 from mei.loop.feed import SymbolFeed
@@ -61,9 +61,10 @@ class RunReport:
     status: str
     folder: Path
     summary: dict[str, Any] | None
+    timing: Timing
     loop_s: float
-    fit_s: float
     n_bars: int
+    n_trades: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ async def _start_or_resume(
     if row is not None and row.status == "finished" and not settings.rerun:
         folder = _folder(settings, row)
         summary = verify_outputs(folder, settings.results_dir, orjson.loads(row.outputs_json))
-        return RunReport(plan.run_id, ALREADY_FINISHED, folder, summary, 0.0, 0.0, 0)
+        return RunReport(plan.run_id, ALREADY_FINISHED, folder, summary, Timing(), 0.0, 0, 0)
     is_new = row is None or row.status == "finished"
     if row is None or is_new:
         row = _new_attempt(plan, 1 if row is None else row.attempt + 1, hooks.wall_ms())
@@ -245,21 +246,32 @@ async def _walk(
         batch_bars=settings.batch_bars,
         on_progress=hooks.on_progress,
         should_stop=hooks.should_stop,
+        clock_s=hooks.clock_s,
     )
     if saved is not None:
         driver.restore(saved["driver"])
     hooks.on_start(sum(scan.n_bars for scan in plan.scans.values()))
-    started_s, first_bar = hooks.clock_s(), driver.counts.bars
+    started_s, bars_before, trades_before = (
+        hooks.clock_s(),
+        driver.counts.bars,
+        driver.counts.trades_closed,
+    )
     try:
         is_complete = await driver.run()
     finally:
         outputs.close()
     loop_s = hooks.clock_s() - started_s
-    n_bars = driver.counts.bars - first_bar
-    if not is_complete:
-        return RunReport(row.run_id, STOPPED, folder, None, loop_s, driver.timing.fit_s, n_bars)
-    summary = _finish(settings, hooks, plan, ledger, row, folder)
-    return RunReport(row.run_id, FINISHED, folder, summary, loop_s, driver.timing.fit_s, n_bars)
+    summary = _finish(settings, hooks, plan, ledger, row, folder) if is_complete else None
+    return RunReport(
+        run_id=row.run_id,
+        status=FINISHED if is_complete else STOPPED,
+        folder=folder,
+        summary=summary,
+        timing=driver.timing,
+        loop_s=loop_s,
+        n_bars=driver.counts.bars - bars_before,
+        n_trades=driver.counts.trades_closed - trades_before,
+    )
 
 
 def _assemble(plan: _Plan, batch_bars: int) -> tuple[Engine, list[SymbolBook]]:

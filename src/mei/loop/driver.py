@@ -46,8 +46,12 @@ class Counts:
 
 @dataclass(slots=True)
 class Timing:
-    """Wall-clock of parts of the run, seconds; never part of results."""
+    """Wall-clock of parts of the run, seconds; never part of results.
 
+    train_s: all of the /train requests, reading bars and scoring included; fit_s: the fits in them.
+    """
+
+    train_s: float = 0.0
     fit_s: float = 0.0
 
 
@@ -79,6 +83,7 @@ class Driver:
         batch_bars: int,
         on_progress: Callable[[Driver], None],
         should_stop: Callable[[], bool],
+        clock_s: Callable[[], float],
     ) -> None:
         self.settings = settings
         self.engine = engine
@@ -93,6 +98,7 @@ class Driver:
         self._batch_bars = batch_bars
         self._on_progress = on_progress
         self._should_stop = should_stop
+        self._clock_s = clock_s
         self._interval_ms = interval_ms(settings.timeframe)
         self._n_states = settings.training_settings.hmm_states
         self._next_train_ms: int | None = None
@@ -216,9 +222,11 @@ class Driver:
         for book in self.symbols:
             if mode == "off" or (mode == "first_only" and book.is_trained):
                 continue
+            started_s = self._clock_s()
             result, fit_ms = await self._services.train(
                 book.feed.symbol, as_of_ms, self.settings.training_settings
             )
+            self.timing.train_s += self._clock_s() - started_s
             self.timing.fit_s += fit_ms / 1e3
             self._note_training(book, result)
 
