@@ -142,12 +142,12 @@ def _sqlite_path(location: str | Path) -> Path | None:
         raise LedgerError(
             f"LEDGER_DB must be a path or a database URL, was {location.split('@')[-1]!r}"
         ) from error
-    if url.get_backend_name() == "sqlite":
+    if url.drivername in ("sqlite", "sqlite+pysqlite") and not url.query:
         return _file(url.database or "", location)
     if url.drivername != "postgresql+psycopg":
         raise LedgerError(
-            "LEDGER_DB must be an SQLite path, sqlite:///... or postgresql+psycopg://..., "
-            f"was {url.drivername}://...; change the scheme"
+            "LEDGER_DB must be an SQLite path, sqlite:///path without options, or postgresql+psycopg://..., "
+            f"was {url.render_as_string(hide_password=True)}; change it"
         )
     return None
 

@@ -37,7 +37,13 @@ def prepare_postgres(url: URL) -> None:
     Raises LedgerSchemaError, without having changed it, when it is somebody else's or newer.
     """
     where = url.render_as_string(hide_password=True)
-    read, write = postgres_engines(url)
+    try:
+        read, write = postgres_engines(url)
+    except ModuleNotFoundError as error:
+        raise LedgerError(
+            f"a manifest in PostgreSQL must have its driver, {where} found no module {error.name!r}; "
+            'pip install "mei-backtester[postgres]"'
+        ) from error
     try:
         with write.begin() as connection:
             apply_migrations(connection, missing_migrations(connection, where))

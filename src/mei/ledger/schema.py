@@ -73,6 +73,8 @@ def missing_migrations(connection: Connection, where: str) -> Sequence[Migration
     if not columns >= {"application", "version", "name", "sha256"}:
         raise _foreign(where, f"a schema_version table with the columns {sorted(columns)}")
     applied = connection.execute(select(schema_version).order_by(schema_version.c.version)).all()
+    if not applied:
+        raise _foreign(where, "an empty schema_version table")
     for row in applied:
         if row.application != APPLICATION:
             raise _foreign(where, f"one of {row.application!r}")
@@ -103,7 +105,7 @@ def apply_migrations(connection: Connection, steps: Sequence[Migration]) -> None
 def _check_known(
     applied: list[tuple[int, str, str]], known: Sequence[Migration], where: str
 ) -> None:
-    newest = applied[-1][0] if applied else 0
+    newest = applied[-1][0]
     if newest > len(known):
         raise LedgerSchemaError(
             f"the manifest must have schema version {len(known)} or older, {where} has {newest}; "

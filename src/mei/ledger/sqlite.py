@@ -36,6 +36,11 @@ def prepare_sqlite(path: Path) -> None:
             if _is_written(path):
                 _check_before_touching(path)
             _create_or_migrate(path)
+    except (sqlite3.Error, DBAPIError) as error:
+        raise LedgerError(
+            f"the manifest must be writable, {path} answered: {error.__cause__ or error}; "
+            "fix its owner, free the disk, or name another LEDGER_DB"
+        ) from error
     except OSError as error:
         raise LedgerError(
             f"the folder of the manifest must be writable, {path} failed with {error.strerror}; "
