@@ -27,7 +27,8 @@ class ContributedGroup(TyperGroup):
         super().__init__(**attributes)
         self.contributed = _unique(entry_points(group=GROUP), taken=set(self.commands))
         for name, entry in sorted(self.contributed.items()):
-            self.add_command(TyperCommand(name, help=one_line_help(entry)))
+            line = one_line_help(entry)
+            self.add_command(TyperCommand(name, short_help=line, rich_markup_mode=None))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command to run; this is where a contributed one is imported."""
@@ -51,7 +52,7 @@ def load(entry: EntryPoint) -> Any:
         ) from error
     if isinstance(contributed, typer.Typer):
         return typer.main.get_command(contributed)
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(entry.name)(contributed)
     return typer.main.get_command(app)
 
