@@ -31,7 +31,9 @@ class TrainingSettings(Body):
 
     exactly_once: bool = False
     train_min_points: int = Field(2000, ge=50, description="fit + validation bars")
-    train_window_days: float = Field(7.0, gt=0, description="sliding window, ignored if exactly_once")
+    train_window_days: float = Field(
+        7.0, gt=0, description="sliding window, ignored if exactly_once"
+    )
     hmm_states: int = Field(4, ge=2, le=8)
     promotion_min_delta: float = Field(0.02, ge=0, description="nats per bar, raw feature units")
     purge_bars: int = Field(60, ge=0)
@@ -44,7 +46,9 @@ class TrainRequest(Body):
     """Train one model per (stream, symbol, timeframe) on the chunks registered by `as_of_ms`."""
 
     stream: Stream = "live"
-    symbol: Symbol | None = Field(None, description="default: every symbol of the service's SYMBOLS")
+    symbol: Symbol | None = Field(
+        None, description="default: every symbol of the service's SYMBOLS"
+    )
     timeframe: Timeframe | None = Field(None, description="default: the service's TIMEFRAME")
     as_of_ms: int | None = Field(None, description="default: now")
     training: TrainingSettings | None = Field(None, description="default: the service's settings")
@@ -94,7 +98,8 @@ class BarColumns(Body):
 class PredictRequest(Body):
     """Ask for the regime at each of `as_of_ms` (bar closes, ascending), given bars up to them.
 
-    `bars` must contain the bar that closes at each `as_of_ms`, and should start `PREDICT_WARM_UP_BARS` before the first.
+    `bars` must contain the bar that closes at each `as_of_ms`, and should start `PREDICT_WARM_UP_BARS`
+    before the first.
     """
 
     stream: Stream = "live"
@@ -110,10 +115,16 @@ class PredictResponse(Body):
     stream: str
     symbol: str
     timeframe: str
-    n_states: int | None = Field(description="of the models that answered; null = no model at any row")
+    n_states: int | None = Field(
+        description="of the models that answered; null = no model at any row"
+    )
     model_version: list[int | None]
-    trained_through_ms: dict[int, int] = Field(description="model version -> close of its newest bar")
-    regime: list[int | None] = Field(description="most probable aligned regime, 0 = calmest at birth")
+    trained_through_ms: dict[int, int] = Field(
+        description="model version -> close of its newest bar"
+    )
+    regime: list[int | None] = Field(
+        description="most probable aligned regime, 0 = calmest at birth"
+    )
     probabilities: list[Column] = Field(description="one column a regime")
     volatility_z: Column
 
@@ -170,7 +181,9 @@ class Outcome(Body):
 
     stream: Stream = "live"
     trade_id: Annotated[str, StringConstraints(min_length=1, max_length=128)]
-    known_at_ms: int | None = Field(None, description="close of the bar in which the trade closed; default: now")
+    known_at_ms: int | None = Field(
+        None, description="close of the bar in which the trade closed; default: now"
+    )
     net_pnl_bps: float = Field(description="P&L after fees and slippage, bps of the entry notional")
     features: dict[str, float | None] = Field(
         default_factory=dict, description="as they were at the decision to enter"
