@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mei.data.research import scan_series
+from mei.data.text import text_blocks
 from mei.model.errors import ConfigError, DataError
 from tests.data.candles import HEADER, START_MS, csv, klines, minutes, packed_zip, put, row, scan
 
@@ -172,12 +173,16 @@ def test_the_first_of_several_faults_is_the_one_told(tmp_path: Path) -> None:
 
 def test_disorder_across_a_block_boundary_is_seen(tmp_path: Path) -> None:
     rows = minutes(0, 50_000)
-    for boundary in range(
-        20_000, 20_200, 7
-    ):  # wherever the block ends, a repeated row starts the next one somewhere
-        rows[boundary] = rows[boundary - 1]
-    line, told = refusal(tmp_path, put(tmp_path, "c.csv", csv(*rows)))
-    assert (line, "duplicated" in told) == ("20002", True)
+    path = put(tmp_path, "c.csv", csv(*rows))
+    boundary_line = [block.first_line for block in text_blocks(path)][1]
+    first_of_block = boundary_line - 2
+    # As long as the row it replaces, so that the block still ends before it.
+    rows[first_of_block] = row(first_of_block, timestamp=START_MS + (first_of_block - 1) * 60_000)
+    put(tmp_path, "c.csv", csv(*rows))
+    assert [block.first_line for block in text_blocks(path)][1] == boundary_line
+    line, told = refusal(tmp_path, path)
+    assert (line, "duplicated" in told) == (str(boundary_line), True)
+    assert dict(scan(tmp_path, "drop").dropped) == {"duplicate": 1}
 
 
 def test_a_missing_series_lists_those_that_exist(tmp_path: Path) -> None:

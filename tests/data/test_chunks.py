@@ -12,7 +12,7 @@ import pytest
 
 from mei.data.chunks import ChunkContent, read_chunk, write_chunk
 from mei.model import faults
-from mei.model.bars import BarArray, empty_bars
+from mei.model.bars import BAR_DTYPE, BarArray, empty_bars
 from mei.model.errors import ConfigError, DataError, OutputError
 from tests.data.candles import MINUTE_MS, START_MS, csv, klines, minutes, put, row
 
@@ -76,6 +76,22 @@ def test_writing_again_changes_nothing(tmp_path: Path, points: list[str]) -> Non
     assert points == ["data.chunk.before_rename", "data.chunk.after_rename"]
 
 
+def test_a_chunk_appears_whole_by_a_rename(tmp_path: Path) -> None:
+    inodes: list[int] = []
+
+    def note(name: str) -> None:
+        if name.endswith("before_rename"):
+            inodes.extend(path.stat().st_ino for path in tmp_path.rglob("*.tmp"))
+
+    faults.install(note)
+    try:
+        content = write(tmp_path, bars())
+    finally:
+        faults.install(None)
+    assert inodes == [(tmp_path / content.path).stat().st_ino]
+    assert len(files_in(tmp_path)) == 1
+
+
 def test_a_damaged_file_is_healed_by_writing_again(tmp_path: Path) -> None:
     content = write(tmp_path, bars())
     (tmp_path / content.path).write_bytes(b"half")
@@ -133,6 +149,8 @@ MALFORMED = {
     "cut off": _npy(bars())[:-100],
     "floats": _npy(np.zeros((10, 6))),
     "matrix": _npy(bars(10).reshape(2, 5)),
+    "vector of floats": _npy(np.arange(10.0)),
+    "other byte order": _npy(bars(10).astype(BAR_DTYPE.newbyteorder())),
     "no bars": _npy(empty_bars()),
     "disorder": _npy(bars(10)[::-1]),
     "twice": _npy(bars(10)[[0, 0, 1]]),

@@ -223,6 +223,12 @@ def test_a_file_changed_since_the_scan_is_refused(gapped: Path) -> None:
         bars_of(scanned)
 
 
+def test_nothing_is_read_beyond_the_end_of_the_window(gapped: Path) -> None:
+    scanned = scan(gapped, end_ms=at(9))
+    put(gapped, "b.csv", csv(*minutes(13, 31)))
+    assert minutes_of(bars_of(scanned)) == list(range(9))
+
+
 def test_run_json_has_everything_but_the_folder(gapped: Path) -> None:
     import json
 
