@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, update
 
 from mei.ledger.series import BarRange, SeriesKey, count_bars, merged
 from mei.ledger.tables import files, in_series, series_params, watermarks
@@ -36,12 +36,20 @@ class ChunkFile:
 
 
 _SAME = and_(in_series(files), files.c.sha256 == bindparam("k_sha256"))
-_FIND = select(files).where(_SAME)
-_AS_OF = (
-    select(files)
-    .where(in_series(files), files.c.registered_at_ms <= bindparam("as_of"))
-    .order_by(files.c.registered_at_ms, files.c.first_ms, files.c.sha256)
+_CHUNK: Select[Any] = select(
+    files.c.sha256,
+    files.c.path,
+    files.c.first_ms,
+    files.c.last_ms,
+    files.c.n_bars,
+    files.c.registered_at_ms,
+    files.c.spans_json,
 )
+_FIND = _CHUNK.where(_SAME)
+_AS_OF = _CHUNK.where(in_series(files), files.c.registered_at_ms <= bindparam("as_of")).order_by(
+    files.c.registered_at_ms, files.c.first_ms, files.c.sha256
+)
+_ON_DISK = _AS_OF.where(files.c.state != "deleted")
 _THROUGH = select(func.max(files.c.last_ms)).where(
     in_series(files), files.c.registered_at_ms <= bindparam("as_of")
 )
@@ -77,9 +85,10 @@ def register_file(conn: Connection, key: SeriesKey, file: ChunkFile) -> bool:
 
 def files_as_of(conn: Connection, key: SeriesKey, as_of_ms: int) -> list[ChunkFile]:
     """What had been registered by `as_of_ms` and is still on disk, in order of registration."""
-    rows = conn.execute(_AS_OF, series_params(key, as_of=as_of_ms))
+    rows = conn.execute(_ON_DISK, series_params(key, as_of=as_of_ms))
+    # Again here, because a server may order text by its locale.
     return sorted(
-        (_file(row) for row in rows if row.state != "deleted"),
+        (_file(row) for row in rows),
         key=lambda file: (file.registered_at_ms, file.first_ms, file.sha256),
     )
 
@@ -164,13 +173,14 @@ def _row(key: SeriesKey, file: ChunkFile) -> dict[str, object]:
 
 
 def _file(row: Row[Any]) -> ChunkFile:
-    spans = json.loads(row.spans_json) if row.spans_json else ()
+    sha256, path, first_ms, last_ms, n_bars, registered_at_ms, spans_json = row
+    spans = json.loads(spans_json) if spans_json is not None else ()
     return ChunkFile(
-        sha256=row.sha256,
-        path=row.path,
-        first_ms=row.first_ms,
-        last_ms=row.last_ms,
-        n_bars=row.n_bars,
-        registered_at_ms=row.registered_at_ms,
-        spans=tuple(BarRange(*span) for span in spans),
+        sha256,
+        path,
+        first_ms,
+        last_ms,
+        n_bars,
+        registered_at_ms,
+        tuple(BarRange(*s) for s in spans),
     )

@@ -91,14 +91,23 @@ _CHAMPION = (
     .order_by(*_NEWEST_DECISION)
     .limit(1)
 )
+# Nothing serves before it was decided: the second condition changes no answer, but it makes the decision
+# index, which is in the order asked for, the natural one to walk.
 _SERVING = (
-    _PROMOTED.where(promotions.c.serves_from_ms <= bindparam("as_of"))
+    _PROMOTED.where(
+        promotions.c.serves_from_ms <= bindparam("as_of"),
+        promotions.c.decided_at_ms <= bindparam("as_of"),
+    )
     .order_by(*_NEWEST_DECISION)
     .limit(1)
 )
 _SERVING_EVENT = (
     select(promotions)
-    .where(in_series(promotions), promotions.c.serves_from_ms <= bindparam("first"))
+    .where(
+        in_series(promotions),
+        promotions.c.serves_from_ms <= bindparam("first"),
+        promotions.c.decided_at_ms <= bindparam("first"),
+    )
     .order_by(*_NEWEST_DECISION)
     .limit(1)
 )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, func, null, select, update
 
 from mei.ledger.claims import Claim, assert_held, release_claim
-from mei.ledger.files import files_as_of
 from mei.ledger.models import model, record_promotion
 from mei.ledger.ranges import consumed_ranges, record_ranges
 from mei.ledger.series import BarRange, TrainingRule, count_bars, covers, merged
@@ -74,7 +73,7 @@ def publish_training(conn: Connection, publication: Publication, now_ms: int) ->
     assert_held(conn, publication.claim, now_ms)
     _refuse_second_answer(conn, publication)
     _check_times(publication)
-    _check_bars(conn, publication)
+    _check_bars(publication)
     key = publication.claim.key
     conn.execute(models.insert(), _model_row(publication))
     record_ranges(conn, key, publication.version, publication.mode, publication.fitted)
@@ -126,7 +125,7 @@ def _check_times(publication: Publication) -> None:
         )
 
 
-def _check_bars(conn: Connection, publication: Publication) -> None:
+def _check_bars(publication: Publication) -> None:
     claim = publication.claim
     step_ms = interval_ms(claim.key.timeframe)
     n_slots = count_bars(publication.fitted, step_ms)
@@ -135,8 +134,7 @@ def _check_bars(conn: Connection, publication: Publication) -> None:
             f"fitted ranges must hold exactly the bars fitted, they hold {n_slots} and {publication.n_fit} were "
             f"fitted for {claim.key.symbol} as of {claim.as_of_ms}; make them with ranges_of"
         )
-    known_files = files_as_of(conn, claim.key, claim.as_of_ms)
-    registered = merged((run for file in known_files for run in file.runs()), step_ms)
+    registered = merged((run for file in claim.files for run in file.runs()), step_ms)
     for span in publication.fitted:
         if not covers(registered, span):
             raise LedgerError(
