@@ -23,7 +23,7 @@ from mei.learning.features import (
 from mei.learning.regime_filter import filtered_probabilities, sequence_scores
 from mei.learning.regime_model import RegimeModel
 from mei.ledger.database import Ledger
-from mei.model.bars import empty_bars, interval_ms
+from mei.model.bars import empty_bars
 from mei.model.errors import MeiError
 from mei.web.app import create_app as create_web_app
 from mei.web.fault_plan import install_fault_plan
@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
         # A process of its own: only there may a test ask for an end at a fault point.
         install_fault_plan()
         settings = Settings.load()
-    interval_ms(settings.timeframe)
+    settings.check()
     auth = settings.auth()
     ledger = Ledger.open(settings.ledger_db)
     service = MlService(settings, ledger, now_ms)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mei.model.bars import symbol_name
+from mei.model.bars import interval_ms, symbol_name
 from mei.model.errors import ConfigError
 from mei.model.http import TrainingSettings
 from mei.web.auth import AuthSettings, auth_from
@@ -54,15 +54,18 @@ class Settings(BaseSettings):
         """From the environment, `given` over it. Raises ConfigError, one line."""
         return load_settings(cls, **given)
 
-    @property
-    def symbol_names(self) -> tuple[str, ...]:
-        """SYMBOLS as a tuple, in the order given. Raises ConfigError when it names none."""
-        names = tuple(symbol_name(n.strip()) for n in self.symbols.split(",") if n.strip())
-        if not names:
+    def check(self) -> None:
+        """Raise ConfigError unless TIMEFRAME and SYMBOLS can be meant."""
+        interval_ms(self.timeframe)
+        if not self.symbol_names:
             raise ConfigError(
                 f"SYMBOLS must name at least one instrument (such as BTC/USDT), was {self.symbols!r}"
             )
-        return names
+
+    @property
+    def symbol_names(self) -> tuple[str, ...]:
+        """SYMBOLS as `BASE/QUOTE`, in the order given."""
+        return tuple(symbol_name(name.strip()) for name in self.symbols.split(",") if name.strip())
 
     def training_settings(self) -> TrainingSettings:
         """What a /train without settings of its own trains by."""

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -102,9 +103,8 @@ def point_current(root: Path, path: str | None, series: str) -> None:
     target = Path(path).name
     if link.is_symlink() and str(link.readlink()) == target:
         return
-    fresh = link.with_name(f"{_TEMPORARY}{_CURRENT}-{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.parent.mkdir(parents=True, exist_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mktemp(prefix=f"{_TEMPORARY}{_CURRENT}-", dir=link.parent))
     fresh.symlink_to(target)
     faults.hit("learning.current.before_rename")
     fresh.replace(link)
@@ -182,15 +182,21 @@ def _write_folder(folder: Path, contents: dict[str, bytes]) -> None:
         if _is_intact(folder, contents):
             return
         shutil.rmtree(folder)
-    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{folder.name}-", dir=folder.parent))
     with _locked(temporary):
+        temporary.chmod(0o755)
         for name, content in contents.items():
             _write_durably(temporary / name, content)
         _fsync_folder(temporary)
         faults.hit("learning.model.before_rename")
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            # Another trainer of the same bars may have been first: then the folder is what this one would be.
+            if not _is_intact(folder, contents):
+                raise
+            shutil.rmtree(temporary)
         faults.hit("learning.model.after_rename")
     _fsync_folder(folder.parent)
 
