@@ -119,10 +119,16 @@ def _trainings(n_bars: int) -> list[dict[str, Any]]:
                 "trained_through_ms": as_of_ms if decision else None,
                 "n_fit": 1_600 if decision else 0,
                 "n_validation": 400 if decision else 0,
-                "metrics": {"delta": delta, "delta_standard_error": 0.008} if decision else {},
+                "metrics": {"gate": _verdict(delta)} if decision else {},
             }
         )
     return trainings
+
+
+def _verdict(delta: float) -> dict[str, float]:
+    """As the gate stores it beside its decision."""
+    scores = {"candidate_score": 12.0 + delta, "champion_score": 12.0}
+    return {**scores, "delta": delta, "delta_standard_error": 0.008}
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from mei.learning.gate import Verdict
 from mei.model.errors import OutputError
 from mei.report.labels import format_duration, format_number, headlines
 from mei.report.manifest import (
@@ -17,7 +19,7 @@ from mei.report.manifest import (
     read_json,
     write_json,
 )
-from mei.report.summary import build_summary
+from mei.report.summary import SCORE_FIELDS, build_summary
 from tests.report.conftest import MadeUpRun, write_run
 
 
@@ -82,6 +84,17 @@ def test_trainings_are_counted_by_outcome_with_reasons(made_up_run: MadeUpRun) -
     assert trainings["by_decision"] == {"promoted": 2, "rejected": 3}
     assert trainings["by_reason"]["fit <failed> & why"] == 1
     assert trainings["timeline"][0]["delta_standard_error"] == 0.008
+
+
+def test_reasons_that_differ_in_a_number_only_are_counted_together(made_up_run: MadeUpRun) -> None:
+    made_up_run.trainings[:] = [
+        {"status": "too_small", "reason": f"{points} of 2000 points"} for points in (300, 660)
+    ]
+    assert summary_of(made_up_run)["trainings"]["by_reason"] == {"N of N points": 2}
+
+
+def test_scores_have_the_names_the_gate_gives_them() -> None:
+    assert set(SCORE_FIELDS) <= {field.name for field in fields(Verdict)}
 
 
 def test_summary_is_the_same_bytes_every_time_and_has_no_nan(made_up_run: MadeUpRun) -> None:
@@ -199,7 +212,7 @@ def test_year_of_minutes_takes_under_60_mb(tmp_path: Path) -> None:
     write_run(tmp_path, n_bars=525_600)
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from mei.report.summary import build_summary; from mei.report.html import write_report\n"
+        "from mei.report.summary import SCORE_FIELDS, build_summary; from mei.report.html import write_report\n"
         "folder = Path(sys.argv[1]); peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); equity, trades = folder / 'equity.csv', folder / 'trades.csv'\n"
         "summary = build_summary(equity, trades, [], {'initial_cash': 1e4}, run={})\n"

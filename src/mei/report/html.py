@@ -95,7 +95,7 @@ def _sections(summary: Mapping[str, Any]) -> list[str]:
         _section(
             "Models",
             "Every training: the candidate against the champion on the same validation bars, with the "
-            "block standard error of the difference. Dashed: the gate.",
+            "block standard error of the difference. Dashed: the gate. Instruments differ in shape.",
             _chart("models-chart")
             + tables.counts_table("Reason", trainings["by_reason"])
             + f"<h3>{_shown(len(trainings['timeline']))}</h3>"

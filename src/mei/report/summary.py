@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +28,7 @@ from mei.report.reading import equity_blocks, round_trips, trade_actions
 
 LAST_TRADES = 200
 _WORST_DRAWDOWNS = 10
-#: What the timeline keeps of a training, and of its metrics.
+#: What the timeline keeps of a training, and of the gate's verdict in its metrics.
 _TRAINING_FIELDS = (
     "as_of_ms",
     "symbol",
@@ -42,7 +43,7 @@ _TRAINING_FIELDS = (
     "n_fit",
     "n_validation",
 )
-_SCORE_FIELDS = ("candidate_score", "champion_score", "delta", "delta_standard_error")
+SCORE_FIELDS = ("candidate_score", "champion_score", "delta", "delta_standard_error")
 
 RegimeOf = Callable[[str, str, int], str]
 
@@ -182,14 +183,16 @@ def _trainings(trainings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _counts(trainings: Sequence[Mapping[str, Any]], key: str) -> dict[str, int]:
-    found = Counter(training[key] for training in trainings if training.get(key) is not None)
+    """How often each value occurs; values that differ in a number only are one (`N of N points`)."""
+    values = (training[key] for training in trainings if training.get(key) is not None)
+    found = Counter(re.sub(r"\d+", "N", value) for value in values)
     return {name: found[name] for name in sorted(found)}
 
 
 def _training(training: Mapping[str, Any]) -> dict[str, Any]:
-    scores = training.get("metrics") or {}
+    verdict = (training.get("metrics") or {}).get("gate") or {}
     kept = {name: training.get(name) for name in _TRAINING_FIELDS}
-    return kept | {name: scores.get(name) for name in _SCORE_FIELDS}
+    return kept | {name: verdict.get(name) for name in SCORE_FIELDS}
 
 
 def _trade(trip: RoundTrip) -> dict[str, Any]:

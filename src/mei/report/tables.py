@@ -39,7 +39,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], css_class: str =
     if not lines:
         return "<p>None.</p>"
     head = "".join(
-        f'<th class="{kind.split()[0] if kind else ""}">{escape(name)}</th>'
+        f'<th class="{"n" if kind.startswith("n") else ""}">{escape(name)}</th>'
         for name, (kind, _) in zip(heads, lines[0], strict=True)
     )
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in lines)
