@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from sqlalchemy import text
 
 from mei.learning.features import PREDICT_WARM_UP_BARS as WARM_UP
 from mei.model.bars import BarArray
@@ -160,15 +161,11 @@ def test_model_that_knows_more_than_the_bar_is_a_defect_and_says_so(tmp_path: Pa
     as_of_ms = desk.register(BARS[:1000])
     desk.train(as_of_ms)
     early = int(BARS["timestamp"][650])
-    body = orjson.dumps({**KEY._asdict(), "as_of_ms": early})
     with desk.ledger.unit_of_work() as unit:
-        from sqlalchemy import text
-
         unit.connection.execute(
             text(f"UPDATE promotions SET decided_at_ms={early}, serves_from_ms={early}")
         )
         unit.commit("tamper")
-    assert body
 
     reply = desk.ask("POST", "/predict", predict_body(BARS[:660], closes(BARS[655:660])))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 
 from mei.learning import hmm
-from mei.ledger.files import file_states
+from mei.ledger.files import ChunkFile, file_states
 from mei.ledger.ranges import consumed_ranges, pending_ranges
 from mei.ledger.series import BarRange, SeriesKey, count_bars
 from mei.model.bars import BarArray
-from services.ml_service.app import candidate
-from services.ml_service.app.window import load_window
+from mei.model.errors import LookAheadError
+from services.ml_service.app import candidate, window
+from services.ml_service.app.window import assert_known
 from tests.learning.market import START_MS, STEP_MS, regime_bars
 from tests.ml_service.desk import KEY, Desk, train_body
 
@@ -175,27 +177,27 @@ def test_bars_that_close_after_the_as_of_are_cut_even_if_registered(desk: Desk) 
     assert result == other.train(as_of_ms)
 
 
-def test_horizon_is_asserted_at_run_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("late_file_ms", "late_bars"), [(1, 0), (0, 1)])
+def test_horizon_is_asserted_at_run_time(late_file_ms: int, late_bars: int) -> None:
+    as_of_ms = START_MS + 10 * STEP_MS
+    file = ChunkFile("0", "late.npy", START_MS, as_of_ms, 10, as_of_ms + late_file_ms)
+
+    assert_known([replace(file, registered_at_ms=as_of_ms)], regime_bars(10), as_of_ms, STEP_MS)
+    with pytest.raises(LookAheadError, match="only what was known"):
+        assert_known([file], regime_bars(10 + late_bars), as_of_ms, STEP_MS)
+
+
+def test_horizon_is_asserted_in_every_training(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     as_of_ms = desk.register(regime_bars(1000))
+    checked: list[int] = []
 
-    def leaking(*args: Any, as_of_ms: int, **options: Any) -> Any:
-        return load_window(*args, as_of_ms=as_of_ms + STEP_MS, **options)
+    def checking(files: Any, bars: BarArray, as_of_ms: int, step_ms: int) -> None:
+        checked.append(as_of_ms)
 
-    monkeypatch.setattr("services.ml_service.app.training.load_window", leaking)
-    monkeypatch.setattr("services.ml_service.app.window.assert_known", lambda *args: None)
-    bars = regime_bars(1001)[1000:]
-    desk.register(bars, at_ms=as_of_ms)
+    monkeypatch.setattr(window, "assert_known", checking)
+    desk.train(as_of_ms)
 
-    reply = desk.ask("POST", "/train", train_body(as_of_ms, purge_bars=0))
-
-    assert reply.status_code == 200 or reply.json()["code"] == "look_ahead"
-    monkeypatch.undo()
-    files = [type("F", (), {"registered_at_ms": as_of_ms + 1, "path": "late.npy"})()]
-    from mei.model.errors import LookAheadError
-    from services.ml_service.app.window import assert_known
-
-    with pytest.raises(LookAheadError, match=r"late\.npy"):
-        assert_known(files, regime_bars(10), START_MS + 10 * STEP_MS, STEP_MS)
+    assert checked == [as_of_ms]
 
 
 def test_too_small_training_is_recorded_and_consumes_nothing(desk: Desk) -> None:
@@ -285,18 +287,15 @@ def test_candidate_and_champion_meet_on_the_same_bars_outside_both_lineages(desk
 
 
 def test_bars_the_champion_was_fitted_on_do_not_judge_it(desk: Desk) -> None:
-    bars = regime_bars(1100)
-    desk.train(desk.register(bars[:1000]), purge_bars=60)
-    # A window of the last half day ends in the bars after the first fit, but begins validating inside of it.
-    desk.register(bars[1000:])
+    bars = regime_bars(1010)
+    narrow = {"train_window_days": 400 / 1440, "train_min_points": 100}
+    first = desk.train(desk.register(bars[:1000]), **narrow)
 
-    result = desk.train(
-        START_MS + 1100 * STEP_MS, train_window_days=1.0, train_min_points=50, purge_bars=60
-    )
-    wide = result["metrics"]["gate"]["n_bars"]
+    result = desk.train(desk.register(bars[1000:]))
 
-    assert result["metrics"]["validation_first_ms"] == START_MS + 880 * STEP_MS
-    assert wide == 220
+    # The champion saw bars 600..859; with the embargo of 60, 920..1009 of the 202 that validate are clean.
+    assert first["trained_through_ms"] == START_MS + 860 * STEP_MS
+    assert (result["n_validation"], result["metrics"]["gate"]["n_bars"]) == (202, 90)
 
 
 def test_too_few_clean_bars_are_a_rejection_with_a_reason(desk: Desk) -> None:
