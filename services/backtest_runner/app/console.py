@@ -26,6 +26,7 @@ from services.backtest_runner.app.service import (
 from services.backtest_runner.app.settings import Settings
 
 EXIT_STOPPED = 130
+SAMPLE_SYMBOLS = ("BTC/USDT", "ETH/USDT")
 _LINE_EVERY_S = 10.0
 
 
@@ -110,12 +111,13 @@ def _progress(console: Console) -> Progress:
 
 
 def _write_sample_if_empty(settings: Settings, console: Console) -> None:
-    if any(_candle_files(settings.research_dir)):
-        return
-    from mei.data.sample import write_sample
+    from mei.data.sample import sample_was_interrupted, write_sample
 
-    console.print(f"{settings.research_dir} holds no candles: writing the sample", soft_wrap=True)
-    write_sample(settings.research_dir, symbols=("BTC/USDT", "ETH/USDT"), days=30, seed=42)
+    research_dir = settings.research_dir
+    if _candle_files(research_dir) and not sample_was_interrupted(research_dir):
+        return
+    console.print(f"{research_dir} holds no candles: writing the sample", soft_wrap=True)
+    write_sample(research_dir, symbols=SAMPLE_SYMBOLS, days=30, seed=42)
 
 
 def _candle_files(research_dir: Path) -> list[Path]:
