@@ -96,11 +96,16 @@ def test_a_registered_preset_is_known_from_its_time_on(controller: Controller) -
     assert answer["presets"] == {"mine": MINE}
     status, error = controller.refused("GET", f"{BTC}?as_of_ms=4999&policy=fixed:mine")
     assert (status, error.message) == (404, "no preset 'mine'; there are fast, medium, slow")
-    # A batch is cut where it became known.
-    status, error = controller.refused(
-        "POST", f"{BTC}/batch", {"as_of_ms": [4999, 5000], "policy": "fixed:mine"}
-    )
-    assert status == 404
+
+
+def test_a_batch_is_cut_where_a_preset_became_known(controller: Controller) -> None:
+    controller.post(f"{REGISTER}?known_at_ms=5000", {"preset_id": "mine", "params": MINE})
+    for i in range(3):
+        controller.post(f"{LEARN}/fast", {**TRADE, "trade_id": f"t{i}"})
+    answer = controller.post(f"{BTC}/batch", {"as_of_ms": [4999, 5000], "policy": "round_robin"})
+    assert answer["policy_state"]["preset"] == ["fast", "mine"]
+    body = {"as_of_ms": [4999, 5000], "policy": "fixed:mine"}
+    assert controller.refused("POST", f"{BTC}/batch", body)[0] == 404
 
 
 def test_a_registered_preset_belongs_to_its_stream_and_instrument(controller: Controller) -> None:

@@ -17,6 +17,8 @@ from mei.policy.posterior import OutcomeLog
 from tests.policy.oracle import DAY_MS, Bandit, Event
 
 BAR_MS = 60_000
+#: At four bars a day the cap on changes never binds, so that every score decides.
+SIX_HOURS_MS = DAY_MS // 4
 FIRST_MS = 1_672_531_260_000
 PRESETS = ("fast", "medium", "slow")
 ALWAYS = PresetTimeline(PRESETS, np.full(3, -(2**62), dtype=np.int64))
@@ -96,9 +98,10 @@ def _in_batches(
     return rows
 
 
-def test_answers_are_those_of_the_oracle_bar_by_bar() -> None:
+@pytest.mark.parametrize("step_ms", [11 * BAR_MS, SIX_HOURS_MS])
+def test_answers_are_those_of_the_oracle_bar_by_bar(step_ms: int) -> None:
     n = 300
-    times, features, events = _times(n, 11 * BAR_MS), _features(n), _events(60, n, 11 * BAR_MS)
+    times, features, events = _times(n, step_ms), _features(n), _events(60, n, step_ms)
     bandit = Bandit("momentum_breakout", "BTC/USDT", 42, PRESETS, events)
     for now_ms, x in zip(times, context_rows(features, n).tolist(), strict=True):
         bandit.step(now_ms, x)
@@ -111,7 +114,7 @@ def test_answers_are_those_of_the_oracle_bar_by_bar() -> None:
 @pytest.mark.parametrize("size", [1, 37])
 def test_batching_is_invisible(policy: str, size: int) -> None:
     n = 600
-    times, features, events = _times(n, 7 * BAR_MS), _features(n), _events(80, n, 7 * BAR_MS)
+    times, features, events = _times(n, SIX_HOURS_MS), _features(n), _events(80, n, SIX_HOURS_MS)
     registered = PresetTimeline(
         (*PRESETS, "mine"), np.append(ALWAYS.known_at_ms, times[n // 2] + 1).astype(np.int64)
     )
@@ -137,6 +140,36 @@ def test_the_order_of_arrival_and_later_outcomes_do_not_matter() -> None:
         log.insert(times[-1] + 1 + i, f"later{i}", "slow", np.ones(10), 1e6)
     _ask([times[-1] + BAR_MS], {}, log)
     assert _ask(times, features, log) == expected
+
+
+@pytest.mark.parametrize("late_ms", [1, 2, 4])
+def test_an_outcome_that_arrives_late_takes_its_place(late_ms: int) -> None:
+    def insert(log: OutcomeLog, known_at_ms: int) -> None:
+        # Each with a magnitude of its own, so that sums show order and repetition.
+        log.insert(known_at_ms, f"t{known_at_ms}", "fast", context_of({}), 10.0**known_at_ms)
+
+    log, ordered = OutcomeLog(), OutcomeLog()
+    for moment in sorted([0, 3, 5, late_ms]):
+        insert(ordered, moment)
+    for moment in (0, 3, 5):
+        insert(log, moment)
+    for n_known in (1, 2, 3):
+        log.posterior(n_known, PRESETS)
+    insert(log, late_ms)
+    for n_known in (3, 4, 1, 2):
+        found = log.posterior(n_known, PRESETS)
+        assert (found.mean == ordered.posterior(n_known, PRESETS).mean).all()
+        assert (found.lower == ordered.posterior(n_known, PRESETS).lower).all()
+
+
+def test_a_preset_registered_within_a_batch_is_there_from_its_row_on() -> None:
+    times = _times(4)
+    presets = PresetTimeline((*PRESETS, "mine"), np.append(ALWAYS.known_at_ms, times[2]))
+    log = OutcomeLog()
+    for i in range(3):
+        log.insert(1, f"t{i}", "fast", context_of({}), 1.0)
+    rows = _ask(times, {}, log, policy="round_robin", presets=presets)
+    assert [preset for preset, _, _ in rows] == ["fast", "fast", "mine", "mine"]
 
 
 def test_an_outcome_applies_from_its_own_time_on_and_to_its_preset() -> None:
