@@ -10,7 +10,7 @@ from mei.ledger.claims import (
     renew_claim,
 )
 from mei.ledger.database import Ledger
-from mei.ledger.files import file_states
+from mei.ledger.files import file_states, mark_deleted
 from mei.model.errors import ClaimBusyError, FencedOffError
 from tests.ledger.builders import KEY, chunk, claim, close_ms, publish, register, train
 
@@ -55,6 +55,16 @@ def test_released_files_go_back_to_what_they_were(ledger: Ledger) -> None:
         unit.commit("release")
     assert _states(ledger) == before
     assert not _is_held(ledger, taken, 0)
+
+
+def test_deleted_files_are_not_claimed(ledger: Ledger) -> None:
+    train(ledger, 19, (0, 19))
+    with ledger.unit_of_work() as unit:
+        assert mark_deleted(unit.connection, KEY, chunk(0, 9).sha256)
+        unit.commit("delete")
+    taken = claim(ledger, 29)
+    assert [file.path for file in taken.files] == ["10-19.csv", "20-29.csv"]
+    assert _states(ledger) == {"0": "deleted", "10": "processing", "20": "processing"}
 
 
 def test_live_claim_of_another_owner_is_busy(ledger: Ledger) -> None:

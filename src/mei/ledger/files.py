@@ -173,7 +173,7 @@ def _row(key: SeriesKey, file: ChunkFile) -> dict[str, object]:
 
 
 def _file(row: Row[Any]) -> ChunkFile:
-    sha256, path, first_ms, last_ms, n_bars, registered_at_ms, spans_json = row
+    sha256, path, first_ms, last_ms, n_bars, registered_at_ms, spans_json = tuple(row)
     spans = json.loads(spans_json) if spans_json is not None else ()
     return ChunkFile(
         sha256,
