@@ -111,6 +111,14 @@ def test_trade_that_only_pays_fees_is_a_loss() -> None:
     assert numbers["average_loss_bps"].value == pytest.approx(-2.5)
 
 
+def test_trade_that_earns_just_its_fees_is_no_win() -> None:
+    trip = trip_of(0.25)
+    assert trip.net_pnl == 0.0
+    numbers = trade_numbers([trip])
+    assert numbers["win_rate"].value == 0.0
+    assert numbers["average_win_bps"].reason == "no winning trade"
+
+
 def test_without_trades_means_are_none_with_a_reason_and_sums_zero() -> None:
     numbers = trade_numbers([])
     assert (numbers["win_rate"].value, numbers["win_rate"].reason) == (None, "no closed trade")

@@ -77,7 +77,11 @@ def test_texts_of_a_run_are_escaped(made_up_run: MadeUpRun) -> None:
 
 
 def test_script_in_a_reason_cannot_leave_the_data(made_up_run: MadeUpRun) -> None:
-    trainings = [{**made_up_run.trainings[0], "reason": "</script><script>alert(1)</script>"}]
+    ending = "</script><script>alert(1)</script>"
+    trainings = [
+        {**made_up_run.trainings[0], "reason": ending},
+        {**made_up_run.trainings[2], "status": ending},
+    ]
     page = report_of(made_up_run, trainings)
     assert "<script>alert" not in page
     assert "&lt;/script&gt;" in figures_of(page)["models-chart"]["data"][0]["text"][0]

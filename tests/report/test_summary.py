@@ -19,6 +19,7 @@ from mei.report.manifest import (
     read_json,
     write_json,
 )
+from mei.report.rows import TRADES_HEADER, equity_header, equity_row
 from mei.report.summary import SCORE_FIELDS, build_summary
 from tests.report.conftest import MadeUpRun, write_run
 
@@ -53,6 +54,19 @@ def test_costs_keep_fees_and_slippage_apart(made_up_run: MadeUpRun) -> None:
 
 def test_exposure_is_the_share_of_bars_held(made_up_run: MadeUpRun) -> None:
     assert summary_of(made_up_run)["performance"]["exposure"]["value"] == pytest.approx(25 / 60)
+
+
+def test_positions_that_cancel_out_still_are_exposure(tmp_path: Path) -> None:
+    symbols = ["BTC/USDT", "ETH/USDT"]
+    rows = [
+        equity_row(60_000, 100.0, 100.0, 0.0, [10.0, None], [0.0, 0.0]),
+        equity_row(120_000, 100.0, 100.0, 0.0, [10.0, 5.0], [1.0, -2.0]),
+    ]
+    equity_csv, trades_csv = tmp_path / "equity.csv", tmp_path / "trades.csv"
+    equity_csv.write_text("\n".join([equity_header(symbols), *rows]) + "\n")
+    trades_csv.write_text(f"{TRADES_HEADER}\n")
+    summary = build_summary(equity_csv, trades_csv, [], {"initial_cash": 100}, run={})
+    assert summary["performance"]["exposure"]["value"] == 0.5
 
 
 def test_annualised_numbers_carry_their_periods(made_up_run: MadeUpRun) -> None:
@@ -212,7 +226,8 @@ def test_year_of_minutes_takes_under_60_mb(tmp_path: Path) -> None:
     write_run(tmp_path, n_bars=525_600)
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from mei.report.summary import SCORE_FIELDS, build_summary; from mei.report.html import write_report\n"
+        "from mei.report.rows import TRADES_HEADER, equity_header, equity_row
+from mei.report.summary import SCORE_FIELDS, build_summary; from mei.report.html import write_report\n"
         "folder = Path(sys.argv[1]); peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); equity, trades = folder / 'equity.csv', folder / 'trades.csv'\n"
         "summary = build_summary(equity, trades, [], {'initial_cash': 1e4}, run={})\n"
