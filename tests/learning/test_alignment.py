@@ -54,6 +54,24 @@ def test_labels_are_recovered_from_every_order_at_any_market_level(
     assert alignment.margin > 0.5
 
 
+def test_labels_follow_what_tells_states_apart_and_not_the_largest_numbers() -> None:
+    """Ranges differ by many standard deviations, volume z-scores by a tenth of one, though that is a larger number."""
+    variances = np.tile([1e-8, 1e-8, 1.0], (4, 1))
+    uniform = np.full(4, 0.25)
+    ranges = np.arange(1.0, 5.0) * 1e-3
+    previous, fitted = (
+        RegimeParameters(
+            uniform,
+            np.full((4, 4), 0.25),
+            np.column_stack([np.zeros(4), ranges, noise]),
+            variances,
+        )
+        for noise in (np.arange(4) / 10, np.arange(4)[::-1] / 10)
+    )
+
+    np.testing.assert_array_equal(align(fitted, previous).order, np.arange(4))
+
+
 @pytest.mark.parametrize("order", [(1, 0, 3, 2), (3, 2, 1, 0), (1, 2, 3, 0)])
 def test_filtered_probabilities_follow_the_labels(
     first_fit: RegimeParameters, next_fit: RegimeParameters, order: tuple[int, ...]

@@ -80,9 +80,10 @@ def test_bits_do_not_depend_on_later_bars(end: int) -> None:
         np.testing.assert_array_equal(volatility_z(other)[:end], volatility_z(bars)[:end])
 
 
-def test_constant_volume_gives_zero_and_not_noise() -> None:
+@pytest.mark.parametrize("volume", [0.0, 0.1, 0.7, 5.3, 33.1, 1234.567])
+def test_constant_volume_gives_zero_and_not_noise(volume: float) -> None:
     bars = regime_bars(300)
-    bars["volume"] = 5.3
+    bars["volume"] = volume
 
     volume_z = regime_features(bars, STEP_MS)[FEATURE_WARM_UP_BARS:, 2]
 

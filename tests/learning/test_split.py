@@ -17,13 +17,13 @@ def test_newest_fifth_validates_and_the_purge_lies_before_it() -> None:
 
 
 def test_purge_counts_bars_of_the_series_not_of_the_window() -> None:
-    # Bars 500..899 were consumed before: none of the window's own need be given up for the purge.
-    window = np.r_[0:500, 900:1100]
+    # Bars 800..849 were consumed before: they are 50 of the 60 between fit and validation.
+    window = np.r_[0:800, 850:1050]
 
     split = split_window(window, purge_bars=60)
 
-    assert split.validation[0] == 960
-    np.testing.assert_array_equal(split.fit, np.arange(0, 500))
+    assert split.validation[0] == 850
+    np.testing.assert_array_equal(split.fit, np.arange(790))
 
 
 def test_window_too_short_to_validate_fits_nothing() -> None:

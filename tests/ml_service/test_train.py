@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from mei.learning import hmm
+from mei.learning.features import PREDICT_WARM_UP_BARS
 from mei.ledger.files import ChunkFile, file_states
 from mei.ledger.ranges import consumed_ranges, pending_ranges
 from mei.ledger.series import BarRange, SeriesKey, count_bars
 from mei.model.bars import BarArray
 from mei.model.errors import LookAheadError
 from services.ml_service.app import candidate, window
+from services.ml_service.app.training import fit_seed
 from services.ml_service.app.window import assert_known
 from tests.learning.market import START_MS, STEP_MS, regime_bars
 from tests.ml_service.desk import KEY, Desk, train_body
@@ -119,6 +121,58 @@ def test_exactly_once_validation_bars_are_fitted_by_the_next_training(desk: Desk
 
     assert (first["n_fit"], second["n_fit"], second["n_validation"]) == (740, 948, 252)
     assert consumed(desk, "exactly_once") == [(START_MS, START_MS + 1687 * STEP_MS)]
+
+
+def test_exactly_once_takes_up_bars_that_arrive_late_and_none_again(desk: Desk) -> None:
+    bars = regime_bars(2400)
+    first = desk.train(desk.register(bars[1000:2000]), exactly_once=True)
+    desk.register(bars[:1000], at_ms=first["as_of_ms"] + 1)
+
+    second = desk.train(desk.register(bars[2000:]), exactly_once=True)
+
+    # Pending: 0..999, the 260 the first did not fit, and 400 new ones; the newest fifth of them validates.
+    assert first["n_fit"] == 740
+    assert second["n_validation"] == (1000 + 260 + 400) // 5
+    assert consumed(desk, "exactly_once") == [
+        (START_MS, START_MS + (2400 - 332 - 60 - 1) * STEP_MS),
+    ]
+
+
+def test_window_has_its_context_also_where_files_overlap(desk: Desk) -> None:
+    bars = regime_bars(2500)
+    desk.register(bars[:1000])
+    for volume in range(1, 9):
+        redelivered = bars[1000:1100].copy()
+        redelivered["volume"] = volume
+        desk.register(redelivered)
+    seen: list[Any] = []
+    spy = candidate.make_candidate
+
+    def spying(window: Any, *args: Any, **options: Any) -> Any:
+        seen.append(window)
+        return spy(window, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("services.ml_service.app.training.make_candidate", spying)
+        result = desk.train(desk.register(bars[1100:]), train_window_days=1400 / 1440)
+
+    assert result["metrics"]["n_fit_with_features"] == result["n_fit"]
+    assert seen[0].rows[0] >= PREDICT_WARM_UP_BARS
+    assert (np.diff(seen[0].bars["timestamp"]) == STEP_MS).all()
+
+
+def test_seed_of_a_fit_is_of_the_question_and_not_of_the_stream() -> None:
+    seed = fit_seed(42, KEY, 1000)
+
+    assert fit_seed(42, KEY._replace(stream="live"), 1000) == seed
+    others = [
+        fit_seed(43, KEY, 1000),
+        fit_seed(42, KEY._replace(symbol="ETH/USDT"), 1000),
+        fit_seed(42, KEY._replace(timeframe="5m"), 1000),
+        fit_seed(42, KEY, 1001),
+    ]
+    assert seed not in others
+    assert len(set(others)) == 4
 
 
 def test_sliding_window_holds_the_last_days_and_no_bar_twice(desk: Desk) -> None:
