@@ -217,6 +217,15 @@ def loop(
     seed: Annotated[
         int | None, typer.Option("--seed", help=_help("SEED", "of every random draw", "42"))
     ] = None,
+    decision_log: Annotated[
+        bool | None,
+        typer.Option(
+            "--decision-log/--no-decision-log",
+            help=_help(
+                "DECISION_LOG", "also write decisions.csv: what was known at each close", "false"
+            ),
+        ),
+    ] = None,
     rerun: Annotated[
         bool | None,
         typer.Option(

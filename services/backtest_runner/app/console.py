@@ -36,8 +36,7 @@ def run_in_console(settings: Settings, *, sample_if_empty: bool) -> int:
     console = Console(stderr=False, highlight=False)
     if sample_if_empty:
         _write_sample_if_empty(settings, console)
-    stop = _StopFlag()
-    with _progress(console) as progress:
+    with _StopFlag() as stop, _progress(console) as progress:
         view = _View(console, progress)
         hooks = Hooks(
             on_line=view.line,
@@ -54,8 +53,16 @@ class _StopFlag:
 
     def __init__(self) -> None:
         self._is_set = False
-        signal.signal(signal.SIGTERM, self._set)
-        signal.signal(signal.SIGINT, self._set)
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _StopFlag:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def is_set(self) -> bool:
         return self._is_set

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from mei.report.html import write_report
 
-from mei.loop.outputs import EQUITY_CSV, TRADES_CSV, TRAININGS_JSONL
+from mei.loop.outputs import DECISIONS_CSV, EQUITY_CSV, TRADES_CSV, TRAININGS_JSONL
 from mei.model import faults
 from mei.model.errors import VerificationError
 from mei.report.atomic import copy_atomically
@@ -19,7 +19,7 @@ from mei.report.manifest import changed_outputs, output_hashes, read_json, write
 from mei.report.summary import build_summary
 
 RUN_JSON, SUMMARY_JSON, REPORT_HTML = "run.json", "summary.json", "report.html"
-#: Copied to RESULTS_DIR at the end, in this order; run.json last, since it names what the others belong to.
+#: Copied to RESULTS_DIR at the end.
 PUBLISHED = (EQUITY_CSV, TRADES_CSV, TRAININGS_JSONL, SUMMARY_JSON, REPORT_HTML, RUN_JSON)
 _LIBRARIES = ("mei-backtester", "numpy", "numba", "hmmlearn", "scipy", "pandas", "sqlalchemy")
 
@@ -42,8 +42,9 @@ def publish(
     )
     write_json(folder / SUMMARY_JSON, summary)
     write_report(folder / REPORT_HTML, summary, folder / EQUITY_CSV, folder / TRADES_CSV)
-    hashes = output_hashes(folder, PUBLISHED)
-    _copy(folder, results_dir)
+    names = (*PUBLISHED, DECISIONS_CSV) if settings["decision_log"] else PUBLISHED
+    hashes = output_hashes(folder, names)
+    _copy(folder, results_dir, hashes)
     return summary, hashes
 
 
@@ -59,14 +60,15 @@ def verify_outputs(folder: Path, results_dir: Path, hashes: Mapping[str, str]) -
             "changed or went missing: restore them, or run again with RERUN=1"
         )
     if changed_outputs(results_dir, hashes):
-        _copy(folder, results_dir)
+        _copy(folder, results_dir, hashes)
     summary = read_json(folder / SUMMARY_JSON)
     assert summary is not None, "its hash was just verified"
     return summary
 
 
-def _copy(folder: Path, results_dir: Path) -> None:
-    for name in PUBLISHED:
+def _copy(folder: Path, results_dir: Path, names: Iterable[str]) -> None:
+    """Copy `names`, run.json last, since it tells what the others belong to."""
+    for name in sorted(names, key=lambda name: (name == RUN_JSON, name)):
         faults.hit(f"runner.publish_{name.partition('.')[0]}.before_rename")
         copy_atomically(folder / name, results_dir / name)
         faults.hit(f"runner.publish_{name.partition('.')[0]}.after_rename")

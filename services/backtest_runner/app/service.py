@@ -227,7 +227,12 @@ async def _walk(
     folder = _folder(settings, row)
     checkpoints = LedgerCheckpoints(ledger, row.stream)
     saved = checkpoints.load()
-    outputs = RunOutputs(folder, plan.loop.symbols, None if saved is None else saved["offsets"])
+    outputs = RunOutputs(
+        folder,
+        plan.loop.symbols,
+        None if saved is None else saved["offsets"],
+        decision_log=plan.loop.decision_log,
+    )
     engine, books = _assemble(plan, settings.batch_bars)
     driver = Driver(
         plan.loop,

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
         "keep", description="gaps and faulty rows"
     )
     seed: int = Field(42, ge=0, description="of every random draw")
+    decision_log: bool = Field(
+        False, description="also write decisions.csv: what was known at each close"
+    )
     rerun: bool = Field(False, description="start another attempt of a finished run")
     ml_service: str = Field("", description="URL; empty = embedded in this process")
     param_controller: str = Field("", description="URL; empty = embedded in this process")
@@ -147,6 +150,7 @@ class Settings(BaseSettings):
             entry_fill=self.entry_fill,
             gap_policy=self.gap_policy,
             seed=self.seed,
+            decision_log=self.decision_log,
         )
         _check_regimes(settings)
         return settings

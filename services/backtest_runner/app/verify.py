@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mei.data.research import read_series, scan_series
-from mei.loop.outputs import EQUITY_CSV, TRADES_CSV, TRAININGS_JSONL
+from mei.loop.outputs import DECISIONS_CSV, EQUITY_CSV, TRADES_CSV, TRAININGS_JSONL
 from mei.model.bars import BarArray, IntArray, interval_ms, path_name
 from mei.model.errors import ConfigError, VerificationError
 from services.backtest_runner.app.service import Hooks, run_loop
@@ -133,6 +133,7 @@ def _run(settings: Settings, series: dict[str, BarArray], folder: Path) -> _Rows
             "ledger_db": str(folder / "manifest.sqlite"),
             "data_incoming": folder / "incoming",
             "models_dir": folder / "models",
+            "decision_log": True,
             "start_ts": "",
             "end_ts": "",
         }
@@ -157,7 +158,7 @@ def _write_candles(folder: Path, bars: BarArray) -> None:
 def _read_rows(folder: Path) -> _Rows:
     lines: dict[str, list[bytes]] = {}
     stamps: dict[str, list[int]] = {}
-    for name in (EQUITY_CSV, TRADES_CSV):
+    for name in (EQUITY_CSV, TRADES_CSV, DECISIONS_CSV):
         lines[name] = (folder / name).read_bytes().splitlines()[1:]
         stamps[name] = [int(line.partition(b",")[0]) for line in lines[name]]
     name = TRAININGS_JSONL

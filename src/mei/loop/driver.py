@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from mei.learning.features import PREDICT_WARM_UP_BARS
 from mei.loop.books import LegBook, SymbolBook
 from mei.loop.clock import next_cadence_ms
-from mei.loop.engine import ClosedTrade, Engine
+from mei.loop.engine import ClosedTrade, Engine, Leg
 from mei.loop.feed import END_MS
 from mei.loop.outputs import RunOutputs
 from mei.loop.placebo import shuffle_labels
@@ -258,6 +258,8 @@ class Driver:
                 self._show(book, leg_book, row, number)
                 leg = leg_book.leg
                 leg.context.equity_usd = equity_usd
+                if self.settings.decision_log:
+                    self._log_decision(book, leg, row, bar.close_ms)
                 if engine.ask(leg, bar) is None:
                     continue
                 features = book.features(row, self._n_states)
@@ -285,6 +287,17 @@ class Driver:
             preset = rows.preset[number - leg_book.start]
             params.preset = preset
             params.values = leg_book.merged[preset]
+
+    def _log_decision(self, book: SymbolBook, leg: Leg, row: int, close_ms: int) -> None:
+        """What this book knew at this close, its own features included."""
+        params = leg.params
+        features = book.features(row, self._n_states)
+        volatility_z = features["volatility_z"]
+        self._outputs.decision(
+            f"{close_ms},{leg.book.instrument},{leg.book.strategy},{params.preset},{params.regime},"
+            f"{params.regime_prob!r},{'' if params.model_version is None else params.model_version},"
+            f"{'' if volatility_z is None else repr(volatility_z)}"
+        )
 
     async def _ask_regimes(self, book: SymbolBook, number: int) -> None:
         """Regimes from bar `number` on, as far as bars are at hand, `batch_bars` at most."""

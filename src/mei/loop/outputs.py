@@ -11,16 +11,28 @@ from mei.report.append import AppendLog
 from mei.report.rows import TRADES_HEADER, equity_header, trade_row
 
 EQUITY_CSV, TRADES_CSV, TRAININGS_JSONL = "equity.csv", "trades.csv", "trainings.jsonl"
+DECISIONS_CSV = "decisions.csv"
+DECISIONS_HEADER = (
+    "timestamp,instrument,strategy,preset,regime,regime_prob,model_version,volatility_z"
+)
 _FLUSH_ROWS = 2_000
 #: First line of trainings.jsonl, so that it says what it is.
 TRAININGS_HEADER = '{"format":"mei.trainings","version":1}'
 
 
 class RunOutputs:
-    """Rows in the order of events; `commit` makes them durable and says how long each file is."""
+    """Rows in the order of events; `commit` makes them durable and says how long each file is.
+
+    decision_log: also keep decisions.csv, what was known at every close of every book.
+    """
 
     def __init__(
-        self, folder: Path, symbols: Sequence[str], offsets: Mapping[str, int] | None
+        self,
+        folder: Path,
+        symbols: Sequence[str],
+        offsets: Mapping[str, int] | None,
+        *,
+        decision_log: bool = False,
     ) -> None:
         def log(name: str, header: str) -> AppendLog:
             return AppendLog(folder / name, header, None if offsets is None else offsets[name])
@@ -28,7 +40,9 @@ class RunOutputs:
         self._equity = log(EQUITY_CSV, equity_header(symbols))
         self._trades = log(TRADES_CSV, TRADES_HEADER)
         self._trainings = log(TRAININGS_JSONL, TRAININGS_HEADER)
+        self._decisions = log(DECISIONS_CSV, DECISIONS_HEADER) if decision_log else None
         self._rows: list[str] = []
+        self._decision_rows: list[str] = []
 
     def equity(self, row: str) -> None:
         """Add a row of equity.csv."""
@@ -44,20 +58,27 @@ class RunOutputs:
         """Add what a training did to trainings.jsonl; without its stream, since a run's id enters no row."""
         self._trainings.write_lines([result.model_dump_json(exclude={"stream"})])
 
+    def decision(self, row: str) -> None:
+        """Add a row of decisions.csv."""
+        self._decision_rows.append(row)
+
     def commit(self) -> dict[str, int]:
         """Put everything on disk; file name -> size in bytes, for the checkpoint."""
         self._flush()
-        return {
-            EQUITY_CSV: self._equity.commit(),
-            TRADES_CSV: self._trades.commit(),
-            TRAININGS_JSONL: self._trainings.commit(),
-        }
+        return {log.path.name: log.commit() for log in self._logs()}
 
     def close(self) -> None:
         """Release the files without committing what is buffered."""
-        for log in (self._equity, self._trades, self._trainings):
+        for log in self._logs():
             log.close()
+
+    def _logs(self) -> list[AppendLog]:
+        logs = [self._equity, self._trades, self._trainings]
+        return logs if self._decisions is None else [*logs, self._decisions]
 
     def _flush(self) -> None:
         self._equity.write_lines(self._rows)
         self._rows.clear()
+        if self._decisions is not None:
+            self._decisions.write_lines(self._decision_rows)
+            self._decision_rows.clear()

@@ -43,3 +43,4 @@ class LoopSettings:
     entry_fill: EntryFill = "next_open"
     gap_policy: GapPolicy = "keep"
     seed: int = 42
+    decision_log: bool = False
