@@ -26,13 +26,13 @@ def write_report(
     be read or `path` cannot be written.
     """
     page = render(summary, _figures(summary, equity_csv, trades_csv))
-    write_atomically(path, page.encode())
+    write_atomically(path, page)
 
 
-def render(summary: Mapping[str, Any], figures: Mapping[str, charts.Figure]) -> str:
-    """The page with `figures` (div id -> Plotly figure) in the places of that name."""
+def render(summary: Mapping[str, Any], figures: Mapping[str, charts.Figure]) -> bytes:
+    """The page, UTF-8, with `figures` (div id -> Plotly figure) in the places of that name."""
     title = _title(summary)
-    parts = [
+    parts: list[str | bytes] = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -46,11 +46,13 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, charts.Figure]) -> 
         "is not defined, with the reason beside it. The numbers are in summary.json.</footer>",
         "</main>",
         f'<script type="application/json" id="figures">{_script_json(figures)}</script>',
-        f"<script>{_plotly_js()}</script>",
+        "<script>",
+        _plotly_js(),
+        "</script>",
         f"<script>\n{_asset('page.js')}</script>",
         "</body></html>\n",
     ]
-    return "\n".join(part for part in parts if part)
+    return b"\n".join(part if isinstance(part, bytes) else part.encode() for part in parts if part)
 
 
 def _figures(
@@ -193,8 +195,9 @@ def _script_json(figures: Mapping[str, charts.Figure]) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _plotly_js() -> str:
-    return files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
+def _plotly_js() -> bytes:
+    """Megabytes: never decoded, so that the page costs its size in memory and little more."""
+    return files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
 
 
 def _asset(name: str) -> str:
