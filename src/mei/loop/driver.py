@@ -27,8 +27,10 @@ from mei.model.orders import Bar, Fill
 from mei.model.settings import LoopSettings
 from mei.report.rows import equity_row
 
-#: After a closed trade the next batch of presets is this small, then doubles.
-FIRST_BATCH_BARS = 16
+#: After a closed trade the next batch of presets is this small, then grows by this factor: a request costs as much as
+#: some hundred rows, and rows behind the next closed trade are asked in vain.
+FIRST_BATCH_BARS = 64
+BATCH_GROWTH = 4
 _PROGRESS_EVERY_BARS = 512
 
 
@@ -107,12 +109,10 @@ class Driver:
 
     async def run(self) -> bool:
         """Walk all bars; True at the end of the data, False when asked to stop (a checkpoint is saved then)."""
-        feeds = [book.feed for book in self.symbols]
         while True:
-            open_ms = min(feed.next_open_ms for feed in feeds)
+            open_ms, present = self._next()
             if open_ms == END_MS or self._is_last_step():
                 break
-            present = [book for book in self.symbols if book.feed.next_open_ms == open_ms]
             has_chunk = await self._bar(open_ms + self._interval_ms, present)
             if has_chunk or self._should_stop():
                 self._save_checkpoint()
@@ -164,6 +164,14 @@ class Driver:
             for leg, point in zip(book.legs, saved["policy"], strict=True):
                 leg.start = leg.end = saved["n_taken"]
                 leg.point = PolicyPoint(*point)
+
+    def _next(self) -> tuple[int, list[SymbolBook]]:
+        """The next open time and the instruments that have a bar there, in the order of SYMBOLS."""
+        books = self.symbols
+        if len(books) == 1:
+            return books[0].feed.next_open_ms, books
+        open_ms = min(book.feed.next_open_ms for book in books)
+        return open_ms, [book for book in books if book.feed.next_open_ms == open_ms]
 
     async def _bar(self, close_ms: int, present: list[SymbolBook]) -> bool:
         """All events of one close; True if a chunk was registered."""
@@ -328,7 +336,7 @@ class Driver:
             leg_book.point_before(number),
         )
         leg_book.accept(rows, number)
-        leg_book.batch_bars = min(2 * leg_book.batch_bars, self._batch_bars)
+        leg_book.batch_bars = min(BATCH_GROWTH * leg_book.batch_bars, self._batch_bars)
 
     async def _report_outcome(
         self, leg_book: LegBook, trade: ClosedTrade, known_at_ms: int
@@ -356,8 +364,11 @@ class Driver:
         if self._fills:
             self._outputs.fills(self._fills)
             self._fills.clear()
-        closes = [book.last_close_px for book in self.symbols]
-        qtys = self._qtys() if len(closes) > 1 else ()
+        books = self.symbols
+        closes = (
+            [book.last_close_px for book in books] if len(books) > 1 else [books[0].last_close_px]
+        )
+        qtys = self._qtys() if len(books) > 1 else ()
         self._outputs.equity(
             equity_row(close_ms, engine.equity, engine.cash, engine.position_value, closes, qtys)
         )

@@ -34,6 +34,7 @@ class SymbolFeed:
         self._rows: list[tuple[int, float, float, float, float, float]] = []
         self._window_start = 0
         self._rows_start = 0
+        self._row = 0
         self._load()
 
     @property
@@ -43,10 +44,12 @@ class SymbolFeed:
 
     def take(self) -> Bar:
         """The next bar, as of its close."""
-        timestamp, open_px, high, low, close, volume = self._rows[self.n_taken - self._rows_start]
+        row = self._row
+        timestamp, open_px, high, low, close, volume = self._rows[row]
+        self._row = row = row + 1
         self.n_taken += 1
-        if self.n_taken < self.n_loaded:
-            self.next_open_ms = self._rows[self.n_taken - self._rows_start][0]
+        if row < len(self._rows):
+            self.next_open_ms = self._rows[row][0]
         else:
             self._load()
         return Bar(timestamp, timestamp + self.interval_ms, open_px, high, low, close, volume)
@@ -62,8 +65,8 @@ class SymbolFeed:
                 f"{self.n_loaded}: put back the files the run was started with, or start again with RERUN=1"
             )
         self.n_taken = n_taken
-        row = n_taken - self._rows_start
-        self.next_open_ms = self._rows[row][0] if n_taken < self.n_loaded else END_MS
+        self._row = n_taken - self._rows_start
+        self.next_open_ms = self._rows[self._row][0] if n_taken < self.n_loaded else END_MS
 
     def bars(self, first: int, end: int) -> BarArray:
         """Bars number `first` to `end - 1` of the run, clipped to what is kept; ndarray of BAR_DTYPE."""
@@ -80,4 +83,5 @@ class SymbolFeed:
         self._window = np.concatenate([past, block])
         self._rows_start = self._window_start + len(past)
         self._rows = block.tolist()
+        self._row = 0
         self.next_open_ms = self._rows[0][0]

@@ -56,7 +56,10 @@ def equity_row(
             f"equity.csv must hold finite numbers, timestamp {timestamp} has equity {equity!r}, "
             f"cash {cash!r}, position_value {position_value!r}: check candles and order sizes"
         )
-    account = f"{timestamp},{equity!r},{cash!r},{position_value!r},{_number(closes[0])}"
+    close = closes[0]
+    account = (
+        f"{timestamp},{equity!r},{cash!r},{position_value!r},{'' if close is None else repr(close)}"
+    )
     if len(closes) == 1:
         return account
     pairs = [f",{_number(close)},{qty!r}" for close, qty in zip(closes, qtys, strict=True)]
