@@ -15,6 +15,7 @@ from tests.survival.stack import ML, PARAMS, RUNNER, SERVICES, Stack
 pytestmark = pytest.mark.slow
 
 N_CLOCK_KILLS = 28
+FAULT_TOUR_LIMIT_S = 420.0
 
 
 def test_three_processes_equal_the_embedded_run(
@@ -74,6 +75,59 @@ def discover(folder: Path, settings: dict[str, str]) -> dict[str, list[str]]:
     return {name: log.read_text().split() for name, log in logs.items()}
 
 
+class FaultTour:
+    """Arms one fault point after the other in each process until every one of them has killed it once."""
+
+    def __init__(self, stack: Stack, points: dict[str, list[str]], seed: int) -> None:
+        self.stack = stack
+        self.waiting = {name: deque(names) for name, names in points.items()}
+        self.armed: dict[str, str] = {}
+        self.died_at: dict[str, list[str]] = {name: [] for name in points}
+        self.rng = random.Random(seed)
+
+    def start(self, name: str) -> None:
+        """Start the process with its next point armed, if one is left."""
+        if not self.waiting[name]:
+            self.stack.start(name)
+            return
+        self.armed[name] = self.waiting[name].popleft()
+        # Rare points are met once or twice a run, frequent ones somewhere within it.
+        hit_number = self.rng.choice([1, 1, 2, 3])
+        self.stack.start(name, fault=f"{self.armed[name]}:{hit_number}")
+
+    def revive_services(self) -> None:
+        """Start again the services that died at their point."""
+        for name in SERVICES:
+            if self.stack.is_dead(name):
+                self._note_death(name)
+                self.start(name)
+
+    def after_the_runner(self, undisturbed: dict[str, bytes]) -> bool:
+        """The runner has ended: finished (compare; is anything left to do?) or killed (start it again)."""
+        if self.stack.processes[RUNNER].returncode != 0:
+            self._note_death(RUNNER)
+            self.start(RUNNER)
+            return True
+        assert self.stack.outputs() == undisturbed
+        for name in (RUNNER, *SERVICES):
+            if name in self.armed:
+                self.waiting[name].append(self.armed.pop(name))
+        if not any(self.waiting.values()):
+            return False
+        self.stack.settings["RERUN"] = "true"
+        for name in SERVICES:
+            self.stack.kill(name)
+            self.start(name)
+        self.start(RUNNER)
+        return True
+
+    def _note_death(self, name: str) -> None:
+        """A process may end only by its armed fault (SIGKILL)."""
+        code = self.stack.processes[name].returncode
+        assert code == -9, f"{name} ended with {code}:\n{self.stack.log_of(name)[-3000:]}"
+        self.died_at[name].append(self.armed.pop(name))
+
+
 def test_kills_at_every_fault_point_leave_the_outputs_identical(
     stack: Stack,
     tmp_path: Path,
@@ -81,62 +135,21 @@ def test_kills_at_every_fault_point_leave_the_outputs_identical(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     points = discover(tmp_path / "discovery", dict(stack.settings))
-    rng = random.Random(11)
-    waiting = {name: deque(names) for name, names in points.items()}
-    armed: dict[str, str] = {}
-    died_at: dict[str, list[str]] = {name: [] for name in points}
-
-    def start(name: str) -> None:
-        if waiting[name]:
-            armed[name] = waiting[name].popleft()
-            # Rare points are met once or twice a run, frequent ones somewhere within it.
-            stack.start(name, fault=f"{armed[name]}:{rng.choice([1, 1, 2, 3])}")
-        else:
-            armed.pop(name, None)
-            stack.start(name)
-
-    for name in SERVICES:
-        start(name)
-    start(RUNNER)
-    deadline_s = time.monotonic() + 400
-    while time.monotonic() < deadline_s:
+    tour = FaultTour(stack, points, seed=11)
+    for name in (*SERVICES, RUNNER):
+        tour.start(name)
+    deadline_s = time.monotonic() + FAULT_TOUR_LIMIT_S
+    is_going = True
+    while is_going and time.monotonic() < deadline_s:
         time.sleep(0.05)
-        for name in SERVICES:
-            if stack.is_dead(name):
-                note_death(stack, name, armed, died_at)
-                start(name)
-        if not stack.is_dead(RUNNER):
-            continue
-        code = stack.processes[RUNNER].returncode
-        if code == 0:
-            assert stack.outputs() == undisturbed
-            for name in (RUNNER, *SERVICES):
-                if name in armed:
-                    waiting[name].append(armed.pop(name))
-            if not any(waiting.values()):
-                break
-            for name in SERVICES:
-                stack.kill(name)
-                start(name)
-            stack.settings["RERUN"] = "true"
-        else:
-            note_death(stack, RUNNER, armed, died_at)
-        start(RUNNER)
-    missed = {name: sorted(set(names) - set(died_at[name])) for name, names in points.items()}
-    n_kills = sum(len(names) for names in died_at.values())
+        tour.revive_services()
+        if stack.is_dead(RUNNER):
+            is_going = tour.after_the_runner(undisturbed)
+    missed = {name: sorted(set(names) - set(tour.died_at[name])) for name, names in points.items()}
     with capsys.disabled():
-        print(f"\nkills at fault points: {n_kills}")
-        for name, names in died_at.items():
+        print(f"\nkills at fault points: {sum(map(len, tour.died_at.values()))}")
+        for name, names in tour.died_at.items():
             print(f"  {name}: {', '.join(names)}")
     assert not any(missed.values()), f"points never hit: {missed}"
     exactly_once = stack.settings["EXACTLY_ONCE"] == "true"
     audit(stack.folder / "shared" / "manifest.sqlite", exactly_once=exactly_once)
-
-
-def note_death(
-    stack: Stack, name: str, armed: dict[str, str], died_at: dict[str, list[str]]
-) -> None:
-    """A process may end only by its armed fault (SIGKILL)."""
-    code = stack.processes[name].returncode
-    assert code == -9, f"{name} ended with {code}:\n{stack.log_of(name)[-3000:]}"
-    died_at[name].append(armed.pop(name))

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from mei.report.html import write_report
 
 from mei.loop.outputs import DECISIONS_CSV, EQUITY_CSV, TRADES_CSV, TRAININGS_JSONL
 from mei.model import faults
 from mei.model.errors import VerificationError
 from mei.report.atomic import copy_atomically
+from mei.report.html import write_report
 from mei.report.manifest import changed_outputs, output_hashes, read_json, write_json
 from mei.report.summary import build_summary
 

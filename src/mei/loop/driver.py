@@ -60,13 +60,17 @@ class Timing:
 class ChunkSink(Protocol):
     """Where completed chunks go."""
 
-    def register(self, symbol: str, bars: BarArray, registered_at_ms: int) -> None: ...
+    def register(self, symbol: str, bars: BarArray, registered_at_ms: int) -> None:
+        """Make `bars` visible to trainings as of `registered_at_ms`; idempotent."""
+        ...
 
 
 class CheckpointStore(Protocol):
     """Where checkpoints go: state and output offsets, replaced in one transaction."""
 
-    def save(self, as_of_ms: int, state: dict[str, Any]) -> None: ...
+    def save(self, as_of_ms: int, state: dict[str, Any]) -> None:
+        """Replace the stream's checkpoint."""
+        ...
 
 
 class Driver:
