@@ -146,6 +146,41 @@ def test_claim_of_a_dead_service_of_another_name_returns_after_its_lease(tmp_pat
     assert later.status_code == 200
 
 
+def test_restarted_service_gives_back_what_it_held(tmp_path: Path) -> None:
+    dead = Desk(tmp_path)
+    body = train_body(dead.register(BARS[:1000]))
+    Killer("ledger.claim.after_commit")
+    with pytest.raises(Killed):
+        dead.ask("POST", "/train", body)
+    faults.install(None)
+    Desk(tmp_path)
+
+    other = Desk(tmp_path, service_name="other").ask("POST", "/train", body)
+
+    assert other.status_code == 200
+
+
+def test_model_archived_by_a_dead_service_is_deleted_by_its_successor(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    settings = {**TRAINING, "promotion_min_delta": 1e9}
+    for first in (0, 1000):
+        desk.ask(
+            "POST", "/train", train_body(desk.register(BARS[first : first + 1000]), **settings)
+        )
+    more = regime_bars(2400)[2000:]
+    body = train_body(desk.register(more), **settings)
+    Killer("ledger.archive.after_commit")
+    with pytest.raises(Killed):
+        desk.ask("POST", "/train", body)
+    faults.install(None)
+    folders = tmp_path / "models" / "backtest~run" / "BTC_USDT" / "1m"
+    assert len(list(folders.glob("v*"))) == 3
+
+    Desk(tmp_path).ask("POST", "/train", body)
+
+    assert sorted(path.name[:7] for path in folders.glob("v*")) == ["v000001", "v000003"]
+
+
 def test_trainer_that_lost_its_claim_while_fitting_publishes_nothing(tmp_path: Path) -> None:
     slow, quick = Desk(tmp_path), Desk(tmp_path)
     body = train_body(slow.register(BARS[:1000]))
