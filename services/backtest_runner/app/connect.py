@@ -45,6 +45,8 @@ def _embedded_ml_service(settings: Settings) -> Any:
             symbols=settings.symbols,
             timeframe=settings.timeframe,
             require_auth=False,
+            auth_token_file=None,
+            jwt_secret_file=None,
         )
     )
 
@@ -62,5 +64,7 @@ def _embedded_param_controller(settings: Settings) -> Any:
             strategies="",
             symbols=settings.symbols,
             require_auth=False,
+            auth_token_file=None,
+            jwt_secret_file=None,
         )
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 from mei.data.chunks import write_chunk
 from mei.ledger.database import Ledger
 from mei.ledger.files import ChunkFile, register_file
-from mei.ledger.series import SeriesKey
-from mei.model.bars import BarArray
+from mei.ledger.series import SeriesKey, ranges_of
+from mei.model.bars import BarArray, interval_ms
 
 
 class ChunkRegistrar:
@@ -19,6 +19,7 @@ class ChunkRegistrar:
         self._incoming = incoming
         self._stream = stream
         self._timeframe = timeframe
+        self._interval_ms = interval_ms(timeframe)
 
     def register(self, symbol: str, bars: BarArray, registered_at_ms: int) -> None:
         """Make `bars` (shape (n_bars,), BAR_DTYPE) visible to trainings as of `registered_at_ms`."""
@@ -30,6 +31,7 @@ class ChunkRegistrar:
             last_ms=content.last_ms,
             n_bars=content.n_bars,
             registered_at_ms=registered_at_ms,
+            spans=ranges_of(bars["timestamp"], self._interval_ms),
         )
         with self._ledger.unit_of_work() as unit:
             register_file(unit.connection, SeriesKey(self._stream, symbol, self._timeframe), file)
