@@ -13,6 +13,7 @@ from mei.ledger.files import (
     registered_ranges,
     registered_through_ms,
     series_of_stream,
+    watermark_ms,
 )
 from mei.ledger.series import SeriesKey
 from mei.model.errors import ConflictError, LedgerError
@@ -96,6 +97,14 @@ def test_watermark_is_as_of_and_survives_deletion(ledger: Ledger) -> None:
         assert registered_through_ms(conn, KEY, close_ms(19)) == 19 * 60_000
         assert [file.path for file in files_as_of(conn, KEY, close_ms(19))] == ["0-9.csv"]
         assert numbers(registered_ranges(conn, KEY, close_ms(19))) == [(0, 19)]
+
+
+def test_watermark_is_raised_and_never_lowered(ledger: Ledger) -> None:
+    for file, expected in ((chunk(10, 19), 19), (chunk(0, 9), 19), (chunk(20, 20), 20)):
+        register(ledger, file)
+        with ledger.reader() as conn:
+            assert watermark_ms(conn, KEY) == expected * 60_000
+            assert watermark_ms(conn, KEY._replace(stream="live")) is None
 
 
 def test_deleted_file_delivered_again_stays_deleted(ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ from mei.ledger.models import (
     serving_as_of,
     serving_timeline,
 )
-from mei.ledger.runs import RunRow, finish_run, start_run
+from mei.ledger.runs import RunRow, fail_run, finish_run, start_run
 from mei.model.errors import ConflictError, NotFoundError
 from tests.ledger.builders import BAR_MS, KEY, chunk, claim, close_ms, register, train
 
@@ -231,10 +231,15 @@ def test_pruning_keeps_what_an_unfinished_run_may_ask_for_again(ledger: Ledger) 
     assert _prunable(ledger) == [1]
     _checkpoint(ledger, 35)
     assert _prunable(ledger) == [1, 2]
+    # A run that failed may be taken up again.
+    with ledger.unit_of_work() as unit:
+        fail_run(unit.connection, KEY.stream, "{}", 1)
+        unit.commit("fail")
+    _promote(ledger, 5, at=60, serves=60)
+    assert _prunable(ledger) == [1, 2]
     with ledger.unit_of_work() as unit:
         finish_run(unit.connection, KEY.stream, "{}", 1)
         unit.commit("finish")
-    _promote(ledger, 5, at=60, serves=60)
     assert _prunable(ledger) == [1, 2, 3]
 
 

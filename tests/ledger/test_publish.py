@@ -86,7 +86,7 @@ def test_abandoned_training_consumes_nothing(ledger: Ledger) -> None:
         assert find_training(conn, KEY, close_ms(9)) is None
 
 
-@pytest.mark.parametrize("second", [(15, 25), (10, 20), (0, 3), (19, 19), (5, 12)])
+@pytest.mark.parametrize("second", [(15, 25), (10, 20), (0, 3), (19, 19), (5, 10), (4, 4), (0, 29)])
 def test_bar_is_not_consumed_twice(ledger: Ledger, second: tuple[int, int]) -> None:
     register(ledger, chunk(0, 29))
     train(ledger, 29, (0, 4), (10, 19))
@@ -146,6 +146,12 @@ def test_bars_around_a_gap_settle_the_file_and_a_late_bar_stays_pending(ledger: 
     assert _states(ledger) == ["processed"]
     register(ledger, chunk(4, 5, registered=20))
     assert _account(ledger, 20) == ([(0, 3), (6, 9)], [(4, 5)])
+
+
+def test_file_of_which_one_run_is_spent_stays_downloaded(ledger: Ledger) -> None:
+    register(ledger, gappy_chunk((0, 3), (6, 9)))
+    train(ledger, 10, (0, 3))
+    assert _states(ledger) == ["downloaded"]
 
 
 def test_lineage_is_the_bars_of_a_model_and_its_ancestors(ledger: Ledger) -> None:

@@ -99,6 +99,12 @@ def registered_through_ms(conn: Connection, key: SeriesKey, as_of_ms: int) -> in
     return newest
 
 
+def watermark_ms(conn: Connection, key: SeriesKey) -> int | None:
+    """Open time of the newest bar ever registered, from which an ingester goes on; None before the first."""
+    newest: int | None = conn.execute(_WATERMARK, series_params(key)).scalar_one_or_none()
+    return newest
+
+
 def registered_ranges(conn: Connection, key: SeriesKey, as_of_ms: int) -> list[BarRange]:
     """Every bar registered by `as_of_ms`, ascending, deleted files included."""
     rows = conn.execute(_AS_OF, series_params(key, as_of=as_of_ms))
@@ -150,7 +156,7 @@ def _refuse_other_bars(key: SeriesKey, known: ChunkFile, file: ChunkFile) -> Non
 
 
 def _raise_watermark(conn: Connection, key: SeriesKey, last_ms: int) -> None:
-    if conn.execute(_WATERMARK, series_params(key)).one_or_none() is None:
+    if watermark_ms(conn, key) is None:
         conn.execute(watermarks.insert(), {**key._asdict(), "through_ms": last_ms})
     else:
         conn.execute(_RAISE, series_params(key, through=last_ms))
