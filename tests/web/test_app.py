@@ -173,6 +173,12 @@ def test_a_body_over_the_cap_is_413(is_chunked: bool) -> None:
     assert _post(app, "/train", content=b" " * 100).status_code == 200
 
 
+def test_a_declared_length_over_the_cap_is_refused_before_the_route_runs() -> None:
+    # /health reads no body: only the declared length can tell.
+    reply = _ask(_app(max_body_bytes=100), ("GET", "/health", {"content": b" " * 101}))[0]
+    assert (reply.status_code, reply.json()["code"]) == (413, "too_large")
+
+
 def _bearer(token: str) -> dict[str, dict[str, str]]:
     return {"headers": {"Authorization": f"Bearer {token}"}}
 
