@@ -87,14 +87,14 @@ class _View:
 
     def start(self, n_bars: int) -> None:
         self._n_bars = n_bars
-        self._task = self._progress.add_task("bars", total=n_bars)
+        self._task = self._progress.add_task("", total=n_bars)
 
     def show(self, driver: Driver) -> None:
         taken = sum(book.feed.n_taken for book in driver.symbols)
         counts = driver.counts
         text = (
-            f"trainings {sum(counts.trainings.values())}  promotions {counts.promotions}  "
-            f"trades {counts.trades_closed}  equity {driver.engine.equity:,.2f}"
+            f"{sum(counts.trainings.values())} trainings {counts.promotions} promotions "
+            f"equity {driver.engine.equity:,.2f}"
         )
         if self._task is not None:
             self._progress.update(self._task, completed=taken, description=text)
@@ -106,11 +106,10 @@ class _View:
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=8),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} bars"),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.description}"),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
         refresh_per_second=4,
