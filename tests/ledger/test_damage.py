@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -131,6 +132,19 @@ def test_manifest_of_a_newer_release_is_refused_untouched(manifest: Path) -> Non
 def test_manifest_of_an_edited_migration_is_refused_untouched(manifest: Path) -> None:
     _execute(manifest, "UPDATE schema_version SET sha256 = 'other'")
     assert "has another one numbered 1" in _refused(manifest, LedgerSchemaError)
+
+
+def test_opening_waits_for_whoever_opens_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mei.ledger.sqlite.BUSY_TIMEOUT_MS", 50)
+    path = tmp_path / "manifest.sqlite"
+    with (tmp_path / "manifest.sqlite.lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LedgerError, match=r"manifest\.sqlite\.lock is still held"):
+            Ledger.open(path)
+        assert not path.exists()
+    Ledger.open(path).close()
 
 
 @pytest.mark.parametrize("make", [Path.touch, lambda path: _execute(path, "PRAGMA user_version=0")])
