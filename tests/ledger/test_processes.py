@@ -162,7 +162,7 @@ def _run_trainers(location: str, path: Path, journal: trainers.Journal) -> int:
         time.sleep(rng.random() * 0.2)
         # Besides those that kill themselves at a fault point, one at any instruction.
         if rng.random() < 0.3:
-            os.kill(rng.choice(alive).pid, signal.SIGKILL)
+            rng.choice(alive).kill()
         n_killed += _reap(alive)
     for process in alive:
         process.kill()
