@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mei.ledger.claims import Claim, claim_series
 from mei.ledger.database import Ledger
-from mei.ledger.files import register_file, registered_through_ms
+from mei.ledger.files import register_file, registered_through_ms, watermark_ms
 from mei.ledger.models import last_completed_fit
 from mei.ledger.publish import Publication, next_version, publish_training
 from mei.ledger.ranges import consumed_ranges
@@ -66,15 +66,18 @@ def work(location: str, journal_path: Path, seed: int, n_rounds: int) -> None:
 
 
 def drain(location: str) -> int:
-    """Train once more on everything that is left; how many bars that were."""
+    """Train once more on everything that is left and five bars more; how many bars that were."""
     n_bars = 0
     with Ledger.open(location) as ledger:
         for key in KEYS:
-            taken = _claim_patiently(ledger, key, "last trainer", f"last-{key.symbol}")
+            with ledger.unit_of_work() as unit:
+                next_bar = (watermark_ms(unit.connection, key) or 0) // BAR_MS + 1
+                register_file(unit.connection, key, chunk(next_bar, next_bar + 4))
+                unit.commit("register")
+            taken = _claim_patiently(ledger, key, "last trainer", f"last-{key.symbol}", 60_000)
             pending = _pending(ledger, taken)
-            if pending:
-                _publish(ledger, taken, pending)
-                n_bars += count_bars(pending, BAR_MS)
+            _publish(ledger, taken, pending)
+            n_bars += count_bars(pending, BAR_MS)
     return n_bars
 
 
@@ -126,7 +129,9 @@ def _deliver(ledger: Ledger, key: SeriesKey, rng: random.Random) -> None:
         unit.commit("register")
 
 
-def _claim_patiently(ledger: Ledger, key: SeriesKey, owner: str, token: str) -> Claim:
+def _claim_patiently(
+    ledger: Ledger, key: SeriesKey, owner: str, token: str, lease_ms: int = LEASE_MS
+) -> Claim:
     while True:
         try:
             with ledger.unit_of_work() as unit:
@@ -134,7 +139,7 @@ def _claim_patiently(ledger: Ledger, key: SeriesKey, owner: str, token: str) -> 
                 as_of_ms = 10**12 + time.monotonic_ns() // 1_000
                 taken = claim_series(
                     unit.connection, key, as_of_ms=as_of_ms, owner=owner, token=token,
-                    now_ms=now_ms(), lease_ms=LEASE_MS,
+                    now_ms=now_ms(), lease_ms=lease_ms,
                 )  # fmt: skip
                 unit.commit("claim")
             return taken
