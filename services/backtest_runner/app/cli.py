@@ -226,6 +226,17 @@ def loop(
             ),
         ),
     ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(
+            "--log-format",
+            help=_help(
+                "LOG_FORMAT",
+                "lines of progress: text, or JSON on stderr; the summary stays text (text | json)",
+                "text",
+            ),
+        ),
+    ] = None,
     rerun: Annotated[
         bool | None,
         typer.Option(

@@ -1,20 +1,19 @@
-"""The runner on a terminal: progress bar (or lines, when nobody watches), stop on a signal, summary table."""
+"""The runner on a terminal: how it goes, stop on a signal, summary table."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import sys
-import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 
-from mei.loop.driver import Driver
 from mei.web.fault_plan import install_fault_plan
+from mei.web.logs import configure_logs
 from services.backtest_runner.app.publish import PUBLISHED
 from services.backtest_runner.app.service import (
     ALREADY_FINISHED,
@@ -24,28 +23,49 @@ from services.backtest_runner.app.service import (
     run_loop,
 )
 from services.backtest_runner.app.settings import Settings
+from services.backtest_runner.app.views import JsonView, TextView, View, progress_bar
 
 EXIT_STOPPED = 130
+#: A run that finds no checkpoint within this time after SIGTERM (a service is away) is left at its last one.
+STOP_LIMIT_S = 5.0
 SAMPLE_SYMBOLS = ("BTC/USDT", "ETH/USDT")
-_LINE_EVERY_S = 10.0
 
 
 def run_in_console(settings: Settings, *, sample_if_empty: bool) -> int:
     """Run the loop and print how it goes and what came out; the exit code."""
     install_fault_plan()
     console = Console(stderr=False, highlight=False)
-    if sample_if_empty:
-        _write_sample_if_empty(settings, console)
-    with _StopFlag() as stop, _progress(console) as progress:
-        view = _View(console, progress)
+    with _StopFlag() as stop, progress_bar(console) as progress:
+        view = _view(settings, console, progress)
+        if sample_if_empty:
+            _write_sample_if_empty(settings, view.line)
         hooks = Hooks(
             on_line=view.line,
             on_progress=view.show,
             on_start=view.start,
+            on_run=view.name_run,
             should_stop=stop.is_set,
         )
-        report = asyncio.run(run_loop(settings, hooks))
-    return _tell(console, settings, report)
+        report = asyncio.run(_until_stopped(run_loop(settings, hooks), stop))
+        if report is None or report.status == STOPPED:
+            view.stopped("" if report is None else report.run_id)
+            return EXIT_STOPPED
+        view.line(_outcome(report))
+    _print_summary(console, settings, report)
+    return 0
+
+
+async def _until_stopped(run: Coroutine[Any, Any, RunReport], stop: _StopFlag) -> RunReport | None:
+    """The report; None when the run hung (on a service, say) and was left at its last checkpoint."""
+    task, loop = asyncio.ensure_future(run), asyncio.get_running_loop()
+    # Through the thread-safe door: it wakes a loop that waits for a socket.
+    stop.give_up = lambda: loop.call_soon_threadsafe(loop.call_later, STOP_LIMIT_S, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        return None
 
 
 class _StopFlag:
@@ -53,6 +73,7 @@ class _StopFlag:
 
     def __init__(self) -> None:
         self._is_set = False
+        self.give_up: Callable[[], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _StopFlag:
@@ -69,60 +90,25 @@ class _StopFlag:
 
     def _set(self, _signal: int, _frame: Any) -> None:
         self._is_set = True
+        if self.give_up is not None:
+            self.give_up()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class _View:
-    """Shows progress: a bar on a terminal, a line every ten seconds elsewhere."""
-
-    def __init__(self, console: Console, progress: Progress) -> None:
-        self._console = console
-        self._progress = progress
-        self._task: TaskID | None = None
-        self._n_bars = 0
-        self._last_line_s = time.monotonic()
-
-    def line(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
-
-    def start(self, n_bars: int) -> None:
-        self._n_bars = n_bars
-        self._task = self._progress.add_task("", total=n_bars)
-
-    def show(self, driver: Driver) -> None:
-        taken = sum(book.feed.n_taken for book in driver.symbols)
-        counts = driver.counts
-        text = (
-            f"{sum(counts.trainings.values())} trainings {counts.promotions} promotions "
-            f"equity {driver.engine.equity:,.2f}"
-        )
-        if self._task is not None:
-            self._progress.update(self._task, completed=taken, description=text)
-        now_s = time.monotonic()
-        if not self._console.is_terminal and now_s - self._last_line_s >= _LINE_EVERY_S:
-            self._last_line_s = now_s
-            self._console.print(f"bars {taken}/{self._n_bars}  {text}", soft_wrap=True)
+def _view(settings: Settings, console: Console, progress: Progress) -> View:
+    if settings.log_format == "text":
+        return TextView(console, progress)
+    configure_logs("backtest_runner")
+    return JsonView()
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        BarColumn(bar_width=8),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} bars"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.description}"),
-        console=console,
-        disable=not console.is_terminal,
-        refresh_per_second=4,
-    )
-
-
-def _write_sample_if_empty(settings: Settings, console: Console) -> None:
+def _write_sample_if_empty(settings: Settings, on_line: Callable[[str], None]) -> None:
     from mei.data.sample import sample_was_interrupted, write_sample
 
     research_dir = settings.research_dir
     if _candle_files(research_dir) and not sample_was_interrupted(research_dir):
         return
-    console.print(f"{research_dir} holds no candles: writing the sample", soft_wrap=True)
+    on_line(f"{research_dir} holds no candles: writing the sample")
     write_sample(research_dir, symbols=SAMPLE_SYMBOLS, days=30, seed=42)
 
 
@@ -132,31 +118,22 @@ def _candle_files(research_dir: Path) -> list[Path]:
     return [path for path in research_dir.glob("*/*/*") if path.is_file()]
 
 
-def _tell(console: Console, settings: Settings, report: RunReport) -> int:
-    if report.status == STOPPED:
-        print(
-            f"stopped at a checkpoint of run {report.run_id}: the same command continues it",
-            file=sys.stderr,
-        )
-        return EXIT_STOPPED
-    assert report.summary is not None, "a run that was not stopped has a summary"
+def _outcome(report: RunReport) -> str:
     if report.status == ALREADY_FINISHED:
-        console.print(
-            f"run {report.run_id} is finished and its outputs verify; RERUN=1 runs it again",
-            soft_wrap=True,
-        )
-    else:
-        timing = report.timing
-        apart_s = max(report.loop_s - timing.train_s, 1e-9)
-        console.print(
-            f"run {report.run_id}: {report.n_bars:,} rows in {report.loop_s:.1f} s, of which trainings "
-            f"{timing.train_s:.1f} s (fits {timing.fit_s:.1f} s); apart: {report.n_bars / apart_s:,.0f} rows/s",
-            soft_wrap=True,
-        )
+        return f"run {report.run_id} is finished and its outputs verify; RERUN=1 runs it again"
+    timing = report.timing
+    apart_s = max(report.loop_s - timing.train_s, 1e-9)
+    return (
+        f"run {report.run_id}: {report.n_bars:,} rows in {report.loop_s:.1f} s, of which trainings "
+        f"{timing.train_s:.1f} s (fits {timing.fit_s:.1f} s); apart: {report.n_bars / apart_s:,.0f} rows/s"
+    )
+
+
+def _print_summary(console: Console, settings: Settings, report: RunReport) -> None:
+    assert report.summary is not None, "a run that was not stopped has a summary"
     console.print(_summary_table(report.summary))
     for name in PUBLISHED:
         console.print(str(settings.results_dir / name), soft_wrap=True)
-    return 0
 
 
 def _summary_table(summary: dict[str, Any]) -> Table:

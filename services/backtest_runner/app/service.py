@@ -49,6 +49,7 @@ class Hooks:
     on_progress: Callable[[Driver], None]
     on_start: Callable[[int], None]
     should_stop: Callable[[], bool]
+    on_run: Callable[[str], None] = lambda _stream: None
     clock_s: Callable[[], float] = time.monotonic
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
@@ -174,6 +175,7 @@ async def _start_or_resume(
             with ledger.unit_of_work() as unit:
                 start_run(unit.connection, row)
                 unit.commit("start_run")
+        hooks.on_run(row.stream)
         hooks.on_line(f"run {row.run_id} attempt {row.attempt}: {'start' if is_new else 'resume'}")
         return await _walk(settings, hooks, plan, ledger, clients, row)
 

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     decision_log: bool = Field(
         False, description="also write decisions.csv: what was known at each close"
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="lines of progress: text, or JSON on stderr; the summary stays text"
+    )
     rerun: bool = Field(False, description="start another attempt of a finished run")
     ml_service: str = Field("", description="URL; empty = embedded in this process")
     param_controller: str = Field("", description="URL; empty = embedded in this process")

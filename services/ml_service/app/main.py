@@ -32,6 +32,8 @@ from services.ml_service.app.service import MlService
 from services.ml_service.app.settings import Settings
 
 DEFAULT_PORT = 8003
+#: Requests under way get this long after SIGTERM; Docker and systemd kill after 10 s or more.
+SHUTDOWN_LIMIT_S = 5
 
 
 def _now_ms() -> int:
@@ -53,6 +55,10 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
         service.recover()
         warm_up()
 
+    def on_shutdown() -> None:
+        service.release_claims()
+        ledger.close()
+
     return create_web_app(
         "ml_service",
         version=mei.__version__,
@@ -60,7 +66,7 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
         routers=routers(service),
         auth=auth,
         on_startup=on_startup,
-        on_shutdown=ledger.close,
+        on_shutdown=on_shutdown,
     )
 
 
@@ -104,7 +110,13 @@ def main() -> int:
     except MeiError as error:
         print(f"ml_service: {error}", file=sys.stderr)
         return error.exit_code
-    uvicorn.run(app, host=args.host, port=args.port, log_config=None)
+    uvicorn.run(
+        app,
+        host=args.host,
+        port=args.port,
+        log_config=None,
+        timeout_graceful_shutdown=SHUTDOWN_LIMIT_S,
+    )
     return 0
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
 from typing import Any, Literal
+
+import orjson
 
 from mei.data.chunks import read_chunk
 from mei.ledger.claims import release_owner
@@ -23,12 +26,15 @@ from mei.ledger.series import SeriesKey
 from mei.model.bars import symbol_name
 from mei.model.errors import ConflictError, NotFoundError, RequestError
 from mei.model.http import PredictRequest, TrainRequest
+from mei.web.logs import stream_fields
 from services.ml_service.app.bodies import Promotion, SeriesRequest
 from services.ml_service.app.models import ModelShelf
 from services.ml_service.app.prediction import predict
 from services.ml_service.app.settings import Settings
 from services.ml_service.app.training import Answer, Trainer
 from services.ml_service.app.window import ChunkCache
+
+_log = logging.getLogger("ml_service")
 
 _FOREVER_MS = 2**62
 #: Later times are a mistake of units, and sums with them would not fit.
@@ -57,13 +63,19 @@ class MlService:
 
     def recover(self) -> None:
         """Take back what an earlier incarnation held, and repair the live stream's links."""
-        with self._ledger.unit_of_work() as unit:
-            release_owner(unit.connection, self._settings.service_name)
-            unit.commit("release_owner")
+        self.release_claims()
         with self._ledger.reader() as conn:
             live = series_of_stream(conn, "live")
         for key in live:
             self.shelf.follow_once(key)
+
+    def release_claims(self) -> None:
+        """Give back every claim of this service; a fit still under way is fenced off by that."""
+        with self._ledger.unit_of_work() as unit:
+            n_claims = release_owner(unit.connection, self._settings.service_name)
+            unit.commit("release_owner")
+        if n_claims:
+            _log.info("claims released", extra={"n_claims": n_claims})
 
     def train(self, request: TrainRequest) -> tuple[bytes, float]:
         """The TrainResponse in JSON, and the milliseconds its fits took just now."""
@@ -81,6 +93,8 @@ class MlService:
             )
             for symbol in symbols
         ]
+        for answer in answers:
+            _log_training(request.stream, answer)
         results = ",".join(answer.json for answer in answers)
         return f'{{"results":[{results}]}}'.encode(), sum(answer.fit_ms for answer in answers)
 
@@ -165,3 +179,13 @@ class MlService:
     def _key(self, stream: str, symbol: str | None, timeframe: str | None) -> SeriesKey:
         name = symbol_name(symbol or self._settings.symbol_names[0])
         return SeriesKey(stream, name, timeframe or self._settings.timeframe)
+
+
+def _log_training(stream: str, answer: Answer) -> None:
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    told = ("symbol", "timeframe", "as_of_ms", "status", "decision", "model_version", "reason")
+    result = orjson.loads(answer.json)
+    fields = {name: result[name] for name in told}
+    extra = {**stream_fields(stream), **fields, "fit_ms": round(answer.fit_ms, 1)}
+    _log.info("training", extra=extra)

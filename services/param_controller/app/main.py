@@ -26,6 +26,8 @@ from services.param_controller.app.service import ParamService
 from services.param_controller.app.settings import Settings
 
 DEFAULT_PORT = 8002
+#: Requests under way get this long after SIGTERM; Docker and systemd kill after 10 s or more.
+SHUTDOWN_LIMIT_S = 5
 
 
 def _now_ms() -> int:
@@ -87,7 +89,13 @@ def main() -> int:
     except MeiError as error:
         print(f"param_controller: {error}", file=sys.stderr)
         return error.exit_code
-    uvicorn.run(app, host=args.host, port=args.port, log_config=None)
+    uvicorn.run(
+        app,
+        host=args.host,
+        port=args.port,
+        log_config=None,
+        timeout_graceful_shutdown=SHUTDOWN_LIMIT_S,
+    )
     return 0
 
 

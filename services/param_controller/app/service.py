@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ from mei.model.http import Outcome, OutcomeResponse, ParamsRequest, PresetRegist
 from mei.policy.context import context_of, context_rows
 from mei.policy.decide import Integers, Policy, PresetTimeline, Question, decide
 from mei.policy.schemas import Number, StrategySchema
+from mei.web.logs import stream_fields
 from services.param_controller.app.outcome_logs import END_OF_TIME_MS, OutcomeLogs, PolicyKey
+
+_log = logging.getLogger("param_controller")
 
 _ALWAYS_MS = -(2**62)
 
@@ -112,6 +116,8 @@ class ParamService:
             is_new = record_outcome(unit.connection, row)
             if is_new:
                 unit.commit("outcome")
+        if is_new:
+            _log.info("outcome", extra={**stream_fields(row.stream), "trade_id": row.trade_id})
         self._logs.recorded(key, row)
         faults.hit("params.outcome.before_reply")
         return OutcomeResponse(trade_id=row.trade_id, known_at_ms=known_at_ms, recorded=is_new)

@@ -9,7 +9,13 @@ from typing import IO, Any
 import orjson
 
 #: What every LogRecord has; anything else came in by `extra=`.
-_BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+#: `color_message` is uvicorn's, its message again with escape codes.
+_BUILT_IN = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 _LEADING = ("stream", "run_id")
 
 
@@ -35,6 +41,14 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def stream_fields(stream: str) -> dict[str, str]:
+    """`extra=` of a record about a stream: its name and, if it is that of a run, the run's id."""
+    kind, _, rest = stream.partition("/")
+    if kind != "backtest" or not rest:
+        return {"stream": stream}
+    return {"stream": stream, "run_id": rest.partition("/")[0]}
 
 
 def configure_logs(service: str, level: str = "INFO", stream: IO[str] | None = None) -> None:
