@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from mei.cli.main import run
 from mei.data.sample import write_sample
+from mei.model.moments import parse_moment_ms
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +51,16 @@ class Bench:
             for path in sorted(self.folder.rglob("*"))
             if path.is_file() and not path.name.endswith(("-wal", "-shm", ".lock"))
         }
+
+    @property
+    def research(self) -> Path:
+        """Where the candles are by now."""
+        return Path(os.environ["RESEARCH_DIR"])
+
+    @staticmethod
+    def end_ms(end_ts: str) -> int:
+        """END_TS as epoch ms."""
+        return parse_moment_ms("END_TS", end_ts)
 
     def outputs(self) -> dict[str, bytes]:
         """The published files."""
