@@ -15,7 +15,10 @@ RESEARCH_DIR ?= research
 SYMBOLS ?= BTC/USDT,ETH/USDT
 CHUNK_ROWS ?= 360
 
-.PHONY: help setup run test check lint typecheck bench clean
+# Compose v2 where there is one, else v1.29.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+.PHONY: help setup run test check lint typecheck bench clean up down logs e2e
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +38,19 @@ run: setup ## Run the learning loop end to end (makes the sample first if resear
 	  RESEARCH_DIR="$(RESEARCH_DIR)" $(BIN)/mei-backtester sample --symbols BTC/USDT,ETH/USDT; \
 	fi
 	@RESEARCH_DIR="$(RESEARCH_DIR)" SYMBOLS="$(SYMBOLS)" CHUNK_ROWS="$(CHUNK_ROWS)" $(BIN)/mei-backtester loop
+
+up: ## The same run in containers: build, start, follow, print the summary; exit code of the runner
+	@COMPOSE="$(COMPOSE)" RUN_UID="$(UID)" RUN_GID="$(GID)" RESEARCH_DIR="$(abspath $(RESEARCH_DIR))" \
+	  SYMBOLS="$(SYMBOLS)" CHUNK_ROWS="$(CHUNK_ROWS)" docker/up.sh
+
+down: ## Stop and remove the containers; volumes, candles and results stay
+	@$(COMPOSE) down
+
+logs: ## Follow the logs of the containers
+	@$(COMPOSE) logs -f
+
+e2e: setup ## The tests that drive the containers
+	@$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 test: setup ## Run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
