@@ -67,8 +67,8 @@ lint: setup ## ruff, format, import contracts, docstrings
 typecheck: setup ## mypy --strict on src
 	@$(BIN)/mypy
 
-bench: setup ## Run the benchmarks (benchmarks/*.py), results to benchmarks/results/
-	@found=0; for script in benchmarks/*.py; do \
+bench: setup ## Run the benchmarks (benchmarks/bench_*.py), results to benchmarks/results/
+	@found=0; for script in benchmarks/bench_*.py; do \
 	  [ -e "$$script" ] || continue; found=1; echo "== $$script"; $(BIN)/python "$$script"; \
 	done; [ $$found = 1 ] || { echo "error: benchmarks/ must hold scripts, holds none" >&2; exit 1; }
 

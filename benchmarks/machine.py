@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+#: A year of real 1m candles of BTC/USDT, where they are at hand; the project holds none.
+REAL_YEAR = ROOT.parent / "shared/data/binance-spot-timealiver/BTCUSDT_2023_1m.csv.gz"
 _LIBRARIES = ("numpy", "numba", "hmmlearn", "sqlalchemy", "fastapi", "httpx")
 
 

@@ -1,6 +1,6 @@
 """Peak memory of the runner over a month and a year of 1m bars, embedded and with the services as processes.
 
-    python benchmarks/year_memory.py --candles FILE.csv.gz
+    python benchmarks/bench_year_memory.py [--candles FILE.csv.gz]
 
 Outputs of both ways must be the same bytes before any number is printed. Memory is the runner's own peak resident set.
 """
@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.machine import stamp  # noqa: E402
+from benchmarks.machine import REAL_YEAR, stamp  # noqa: E402
 from tests.survival.stack import Stack  # noqa: E402
 
 MEASURED = """
@@ -35,7 +35,7 @@ sys.exit(code)
 def main() -> None:
     """Run, compare, store, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--candles", type=Path, required=True, help="a year of 1m candles")
+    parser.add_argument("--candles", type=Path, default=REAL_YEAR, help="a year of 1m candles")
     parser.add_argument("--ends", nargs="+", default=["2023-01-31", "2024-01-01"])
     args = parser.parse_args()
     result: dict[str, Any] = {}

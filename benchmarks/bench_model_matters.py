@@ -1,6 +1,6 @@
 """Does the model matter? The same bars with training on, with the first model only, and with shuffled labels.
 
-    python benchmarks/model_matters.py NAME RESEARCH_DIR SYMBOLS [--end-ts 2023-01-31]
+    python benchmarks/bench_model_matters.py            # the sample, and January 2023 of the real candles
 
 Everything else is the default, CHUNK_ROWS=360. The numbers are stored whatever they say.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.machine import stamp  # noqa: E402
+from benchmarks.machine import REAL_YEAR, stamp  # noqa: E402
+from mei.data.sample import write_sample  # noqa: E402
 from services.backtest_runner.app.service import Hooks, run_loop  # noqa: E402
 from services.backtest_runner.app.settings import Settings  # noqa: E402
 
@@ -30,35 +32,44 @@ VARIANTS: dict[str, dict[str, str]] = {
 
 
 def main() -> None:
-    """Run the three variants, store and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name")
-    parser.add_argument("research_dir", type=Path)
-    parser.add_argument("symbols")
-    parser.add_argument("--end-ts", default="")
-    args = parser.parse_args()
-    result: dict[str, Any] = {"symbols": args.symbols, "end_ts": args.end_ts, "chunk_rows": 360}
+    """Run the three variants on both data sets, store and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    with tempfile.TemporaryDirectory(prefix="mei-bench-") as scratch:
+        sample = Path(scratch) / "sample"
+        write_sample(sample)
+        compare("sample", sample, "BTC/USDT,ETH/USDT", "")
+        real = Path(scratch) / "real"
+        (real / "BTC_USDT" / "1m").mkdir(parents=True)
+        shutil.copy(REAL_YEAR, real / "BTC_USDT" / "1m")
+        compare("btc_2023_01", real, "BTC/USDT", "2023-01-31")
+
+
+def compare(name: str, research_dir: Path, symbols: str, end_ts: str) -> None:
+    """Run the variants on one data set; print and store their figures."""
+    result: dict[str, Any] = {"symbols": symbols, "end_ts": end_ts, "chunk_rows": 360}
     for variant, changes in VARIANTS.items():
         with tempfile.TemporaryDirectory(prefix="mei-bench-") as scratch:
-            summary = run(args, Path(scratch), changes)
+            summary = run(research_dir, symbols, end_ts, Path(scratch), changes)
         result[variant] = figures(summary)
     result |= stamp()
-    out = ROOT / "benchmarks" / "results" / f"model_matters_{args.name}.json"
+    out = ROOT / "benchmarks" / "results" / f"model_matters_{name}.json"
     out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
     print(json.dumps(result, indent=2, sort_keys=True))
 
 
-def run(args: argparse.Namespace, scratch: Path, changes: dict[str, str]) -> dict[str, Any]:
+def run(
+    research_dir: Path, symbols: str, end_ts: str, scratch: Path, changes: dict[str, str]
+) -> dict[str, Any]:
     """The summary of one run in folders of its own."""
     settings = Settings.load(
-        research_dir=args.research_dir,
+        research_dir=research_dir,
         results_dir=scratch / "results",
         ledger_db=str(scratch / "manifest.sqlite"),
         data_incoming=scratch / "incoming",
         models_dir=scratch / "models",
         config_dir=ROOT / "config",
-        symbols=args.symbols,
-        end_ts=args.end_ts,
+        symbols=symbols,
+        end_ts=end_ts,
         chunk_rows=360,
         **changes,
     )

@@ -1,6 +1,6 @@
 """What the loop costs apart from training: bars/s embedded and over loopback, microseconds a bar, milliseconds a trade.
 
-    python benchmarks/loop_overhead.py --candles FILE.csv.gz [--bars 100000]
+    python benchmarks/bench_loop_overhead.py [--candles FILE.csv.gz] [--bars 100000]
 
 A preset sparse in trades and the default ones run over the same bars. Before any time is printed, batches of 1, 37 and
 1000 bars and both ways to reach the services must have given identical files.
@@ -24,13 +24,13 @@ from services.backtest_runner.app.settings import Settings
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.machine import stamp  # noqa: E402
+from benchmarks.machine import REAL_YEAR, stamp  # noqa: E402
 
 
 def main() -> None:
     """Check, measure, print, store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--candles", type=Path, required=True, help="1m candles of one symbol")
+    parser.add_argument("--candles", type=Path, default=REAL_YEAR, help="1m candles of BTC/USDT")
     parser.add_argument("--bars", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
