@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, select
@@ -174,6 +176,32 @@ def test_every_migration_is_recorded_once_however_often_it_is_opened(
     with reopen().reader() as conn:
         versions = conn.execute(select(tables.schema_version.c.version)).scalars().all()
     assert versions == [step.version for step in migrations()]
+
+
+def test_manifest_keeps_the_id_it_was_created_with(location: str, tmp_path: Path) -> None:
+    with Ledger.open(location, new_ledger_id=lambda: "first") as created:
+        assert created.ledger_id == "first"
+    with Ledger.open(location, new_ledger_id=lambda: "second") as again:
+        assert again.ledger_id == "first"
+    drawn = {Ledger.open(tmp_path / name).ledger_id for name in ("a.sqlite", "b.sqlite")}
+    assert len(drawn) == 2
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in drawn)
+
+
+def test_manifest_of_the_first_release_gets_an_id_and_keeps_its_rows(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("mei.ledger.schema.migrations", lambda: migrations()[:1])
+        patch.setattr(Ledger, "_read_id", lambda _ledger: "none yet")
+        with Ledger.open(location) as old:
+            _save(old, "kept")
+            with old.reader() as conn:
+                assert "identity" not in inspect(conn).get_table_names()
+
+    with Ledger.open(location, new_ledger_id=lambda: "drawn later") as migrated:
+        assert migrated.ledger_id == "drawn later"
+        assert _saved(migrated) == "kept"
 
 
 @pytest.mark.parametrize(

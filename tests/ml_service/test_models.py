@@ -136,6 +136,15 @@ def test_restart_repairs_the_link_and_sweeps_leftovers(tmp_path: Path) -> None:
     assert list(series_folder(desk).glob(".tmp-*")) == []
 
 
+def test_ready_names_the_ledger_that_services_share(tmp_path: Path) -> None:
+    one, two = Desk(tmp_path / "a"), Desk(tmp_path / "a", service_name="two")
+    other = Desk(tmp_path / "b")
+    ids = [desk.ask("GET", "/ready").json()["ledger_id"] for desk in (one, two, other)]
+
+    assert ids[0] == ids[1] == one.ledger.ledger_id
+    assert ids[2] != ids[0]
+
+
 def test_ready_names_the_live_champion(tmp_path: Path) -> None:
     desk = Desk(tmp_path, train_min_points=500, hmm_states=2)
     assert desk.ask("GET", "/ready").json()["champions"] == {"BTC/USDT": "no model yet"}

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from mei.ledger.database import Ledger
 from mei.model.http import ParamsResponse
 from tests.param_controller.conftest import NOW_MS, Controller, open_controller
 
@@ -293,6 +294,15 @@ def test_the_catalogue_lists_strategies_instruments_presets_and_bounds(
     assert list(known["instruments"]) == ["BTC_USDT", "ETH_USDT"]
     assert list(known["instruments"]["BTC_USDT"]["presets"]) == ["fast", "medium", "slow"]
     assert known["parameters"]["stop_bps"]["max"] == 500
+
+
+def test_ready_names_the_ledger_that_services_share(ledger_path: Path, tmp_path: Path) -> None:
+    one, two = open_controller(ledger_path), open_controller(ledger_path)
+    other = open_controller(tmp_path / "other" / "manifest.sqlite")
+    ids = [controller.get("/ready")["ledger_id"] for controller in (one, two, other)]
+    with Ledger.open(ledger_path) as ledger:
+        assert ids[0] == ids[1] == ledger.ledger_id
+    assert ids[2] != ids[0]
 
 
 def test_ready_and_operations(controller: Controller) -> None:

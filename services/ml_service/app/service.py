@@ -141,13 +141,13 @@ class MlService:
         return self._decide(key, as_of_ms, earlier[-1], "rollback")
 
     def readiness(self) -> dict[str, Any]:
-        """The live champions of SYMBOLS; reading them proves that the ledger is reachable."""
+        """Which ledger this is, and the live champions of SYMBOLS; reading them proves that the ledger is reachable."""
         champions: dict[str, int | str] = {}
         with self._ledger.reader() as conn:
             for symbol in self._settings.symbol_names:
                 row = champion_as_of(conn, self._key("live", symbol, None), _FOREVER_MS)
                 champions[symbol] = "no model yet" if row is None else row.version
-        return {"champions": champions}
+        return {"ledger_id": self._ledger.ledger_id, "champions": champions}
 
     def _decide(
         self, key: SeriesKey, as_of_ms: int, version: int, kind: Literal["manual", "rollback"]

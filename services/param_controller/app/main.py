@@ -48,7 +48,11 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
     def readiness() -> dict[str, Any]:
         with ledger.reader() as connection:
             count_outcomes(connection, "live", next(iter(schemas)), instruments[0])
-        return {"strategies": list(schemas), "instruments": list(instruments)}
+        return {
+            "ledger_id": ledger.ledger_id,
+            "strategies": list(schemas),
+            "instruments": list(instruments),
+        }
 
     def warm_up() -> None:
         """Compile the kernels now and not in the first request."""

@@ -166,6 +166,7 @@ class ParamService:
     def _describe(self, connection: Connection, schema: StrategySchema) -> dict[str, Any]:
         return {
             "description": schema.description,
+            "presets": {name: dict(values) for name, values in schema.presets.items()},
             "parameters": {
                 one.name: {
                     "type": one.type,

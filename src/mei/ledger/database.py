@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, Engine, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mei.ledger.postgres import postgres_engines, prepare_postgres
 from mei.ledger.sqlite import BUSY_TIMEOUT_MS, damaged, prepare_sqlite, sqlite_engines
+from mei.ledger.tables import identity
 from mei.model import faults
 from mei.model.errors import LedgerError
+
+
+def _random_id() -> str:
+    return uuid.uuid4().hex
 
 
 class UnitOfWork:
@@ -44,20 +50,24 @@ class Ledger:
         self._write = write
         self._one_writer = threading.Lock()
         self._writing_thread: int | None = None
+        #: Drawn when the manifest was created: two services with one id share one account.
+        self.ledger_id = self._read_id()
 
     @classmethod
-    def open(cls, location: str | Path) -> Ledger:
+    def open(cls, location: str | Path, *, new_ledger_id: Callable[[], str] = _random_id) -> Ledger:
         """Open, and create or migrate if needed, the manifest at an SQLite path or a database URL.
+
+        `new_ledger_id` names a manifest that has no id yet.
 
         Raises LedgerError when it is damaged or out of reach, LedgerSchemaError when it is another
         program's or a newer release's; nothing there is changed then.
         """
         path = _sqlite_path(location)
         if path is not None:
-            prepare_sqlite(path)
+            prepare_sqlite(path, new_ledger_id)
             return cls(str(path), *sqlite_engines(path))
         url = make_url(str(location))
-        prepare_postgres(url)
+        prepare_postgres(url, new_ledger_id)
         return cls(url.render_as_string(hide_password=True), *postgres_engines(url))
 
     @contextmanager
@@ -86,6 +96,11 @@ class Ledger:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    def _read_id(self) -> str:
+        with self.reader() as connection:
+            ledger_id: str = connection.execute(select(identity.c.ledger_id)).scalar_one()
+        return ledger_id
 
     @contextmanager
     def _as_only_writer(self) -> Iterator[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
@@ -31,7 +33,7 @@ def postgres_engines(url: URL) -> tuple[Engine, Engine]:
     return read, write
 
 
-def prepare_postgres(url: URL) -> None:
+def prepare_postgres(url: URL, new_ledger_id: Callable[[], str]) -> None:
     """Make the database at `url` a manifest of this release; two processes may do so at once.
 
     Raises LedgerSchemaError, without having changed it, when it is somebody else's or newer.
@@ -46,7 +48,7 @@ def prepare_postgres(url: URL) -> None:
         ) from error
     try:
         with write.begin() as connection:
-            apply_migrations(connection, missing_migrations(connection, where))
+            apply_migrations(connection, missing_migrations(connection, where), new_ledger_id)
             faults.hit("ledger.migrate.before_commit")
         faults.hit("ledger.migrate.after_commit")
     except DBAPIError as error:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 from sqlalchemy import Connection, inspect, select, text
 
-from mei.ledger.tables import schema_version
+from mei.ledger.tables import identity, schema_version
 from mei.model import faults
 from mei.model.errors import LedgerSchemaError
 
@@ -21,6 +21,9 @@ _CREATE_SCHEMA_VERSION = (
     "CREATE TABLE schema_version (application TEXT NOT NULL, version BIGINT NOT NULL PRIMARY KEY, "
     "name TEXT NOT NULL, sha256 TEXT NOT NULL)"
 )
+
+#: The step that creates the table of the manifest's id, which SQL alone cannot draw on both databases.
+_IDENTITY_STEP = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,20 @@ def missing_migrations(connection: Connection, where: str) -> Sequence[Migration
     return known[len(applied) :]
 
 
-def apply_migrations(connection: Connection, steps: Sequence[Migration]) -> None:
-    """Run `steps` in the caller's transaction, so that a kill leaves the database as it was."""
+def apply_migrations(
+    connection: Connection, steps: Sequence[Migration], new_ledger_id: Callable[[], str]
+) -> None:
+    """Run `steps` in the caller's transaction, so that a kill leaves the database as it was.
+
+    `new_ledger_id` draws the manifest's id; it is asked only if there is none yet.
+    """
     for step in steps:
         if step.version == 1:
             connection.execute(text(_CREATE_SCHEMA_VERSION))
         for statement in step.statements():
             connection.exec_driver_sql(statement)
+        if step.version == _IDENTITY_STEP:
+            connection.execute(identity.insert(), {"ledger_id": new_ledger_id()})
         connection.execute(
             schema_version.insert(),
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ _HEADER = b"SQLite format 3\x00"
 _POLL_S = 0.02
 
 
-def prepare_sqlite(path: Path) -> None:
+def prepare_sqlite(path: Path, new_ledger_id: Callable[[], str]) -> None:
     """Make `path` a manifest of this release; two processes may do so at once.
 
     Raises LedgerError when the file is damaged or cannot be written, LedgerSchemaError when it is somebody
@@ -35,7 +35,7 @@ def prepare_sqlite(path: Path) -> None:
             _refuse_non_sqlite(path)
             if _is_written(path):
                 _check_before_touching(path)
-            _create_or_migrate(path)
+            _create_or_migrate(path, new_ledger_id)
     except (sqlite3.Error, DBAPIError) as error:
         raise LedgerError(
             f"the manifest must be writable, {path} answered: {error.__cause__ or error}; "
@@ -153,7 +153,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
     )
 
 
-def _create_or_migrate(path: Path) -> None:
+def _create_or_migrate(path: Path, new_ledger_id: Callable[[], str]) -> None:
     path.touch()
     with closing(_connect(path)) as connection:
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
@@ -168,7 +168,8 @@ def _create_or_migrate(path: Path) -> None:
             if not missing_migrations(connection, str(path)):
                 return
         with write.begin() as connection:
-            apply_migrations(connection, missing_migrations(connection, str(path)))
+            missing = missing_migrations(connection, str(path))
+            apply_migrations(connection, missing, new_ledger_id)
             faults.hit("ledger.migrate.before_commit")
         faults.hit("ledger.migrate.after_commit")
     finally:

@@ -30,6 +30,7 @@ def _table(name: str, /, **columns: type[TypeEngine[Any]]) -> Table:
 schema_version = _table(
     "schema_version", application=Text, version=BigInteger, name=Text, sha256=Text
 )
+identity = _table("identity", ledger_id=Text)
 files = _table(
     "files",
     stream=Text,
