@@ -20,7 +20,9 @@ def audit(ledger: Path, *, exactly_once: bool) -> dict[str, int]:
     trainings = connection.execute(
         "SELECT stream, as_of_ms, COUNT(*) FROM trainings GROUP BY stream, as_of_ms"
     ).fetchall()
-    versions = connection.execute("SELECT COUNT(*), COUNT(DISTINCT version) FROM models").fetchone()
+    versions = connection.execute(
+        "SELECT COUNT(*), COUNT(DISTINCT stream || symbol || timeframe || version) FROM models"
+    ).fetchone()
     connection.close()
     registered = {
         (stream, ms) for stream, first, last, _ in files for ms in range(first, last + 1, MINUTE_MS)

@@ -32,8 +32,6 @@ from services.ml_service.app.service import MlService
 from services.ml_service.app.settings import Settings
 
 DEFAULT_PORT = 8003
-#: Requests under way get this long after SIGTERM; Docker and systemd kill after 10 s or more.
-SHUTDOWN_LIMIT_S = 5
 
 
 def _now_ms() -> int:
@@ -95,9 +93,8 @@ def warm_up() -> None:
 
 def main() -> int:
     """Serve on a socket; the exit code."""
-    import uvicorn
-
     from mei.web.logs import configure_logs
+    from mei.web.serve import serve
 
     parser = argparse.ArgumentParser(prog="ml_service", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -110,13 +107,7 @@ def main() -> int:
     except MeiError as error:
         print(f"ml_service: {error}", file=sys.stderr)
         return error.exit_code
-    uvicorn.run(
-        app,
-        host=args.host,
-        port=args.port,
-        log_config=None,
-        timeout_graceful_shutdown=SHUTDOWN_LIMIT_S,
-    )
+    serve(app, args.host, args.port)
     return 0
 
 

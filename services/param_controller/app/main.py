@@ -26,8 +26,6 @@ from services.param_controller.app.service import ParamService
 from services.param_controller.app.settings import Settings
 
 DEFAULT_PORT = 8002
-#: Requests under way get this long after SIGTERM; Docker and systemd kill after 10 s or more.
-SHUTDOWN_LIMIT_S = 5
 
 
 def _now_ms() -> int:
@@ -78,9 +76,8 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
 
 def main() -> int:
     """Serve on a socket; the exit code."""
-    import uvicorn
-
     from mei.web.logs import configure_logs
+    from mei.web.serve import serve
 
     parser = argparse.ArgumentParser(prog="param_controller", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -93,13 +90,7 @@ def main() -> int:
     except MeiError as error:
         print(f"param_controller: {error}", file=sys.stderr)
         return error.exit_code
-    uvicorn.run(
-        app,
-        host=args.host,
-        port=args.port,
-        log_config=None,
-        timeout_graceful_shutdown=SHUTDOWN_LIMIT_S,
-    )
+    serve(app, args.host, args.port)
     return 0
 
 
