@@ -136,6 +136,21 @@ def test_restart_repairs_the_link_and_sweeps_leftovers(tmp_path: Path) -> None:
     assert list(series_folder(desk).glob(".tmp-*")) == []
 
 
+@pytest.mark.parametrize("path", ["/train", "/models/1/promote", "/rollback"])
+def test_future_of_the_live_stream_is_refused_with_both_times(tmp_path: Path, path: str) -> None:
+    desk = Desk(tmp_path)
+    future = {"stream": "live", "symbol": "BTC/USDT", "as_of_ms": desk.now_ms + 1}
+
+    reply = desk.ask("POST", path, orjson.dumps(future))
+    present = desk.ask("POST", path, orjson.dumps({**future, "as_of_ms": desk.now_ms}))
+    elsewhere = desk.ask("POST", path, orjson.dumps({**future, "stream": "backtest/run"}))
+
+    assert (reply.status_code, reply.json()["code"]) == (422, "request")
+    assert f"was {desk.now_ms + 1}" in reply.json()["message"]
+    assert f"clock says {desk.now_ms}" in reply.json()["message"]
+    assert {present.status_code, elsewhere.status_code} <= {200, 404, 409}
+
+
 def test_ready_names_the_ledger_that_services_share(tmp_path: Path) -> None:
     one, two = Desk(tmp_path / "a"), Desk(tmp_path / "a", service_name="two")
     other = Desk(tmp_path / "b")

@@ -171,3 +171,19 @@ def test_model_that_knows_more_than_the_bar_is_a_defect_and_says_so(tmp_path: Pa
 
     assert reply.status_code == 500
     assert reply.json()["code"] == "look_ahead"
+
+
+def test_future_of_the_live_stream_is_not_predicted(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    bars = regime_bars(700)
+    close_ms = int(bars["timestamp"][-1]) + STEP_MS
+    live = KEY._replace(stream="live")
+    desk.now_ms = close_ms
+    assert desk.predict(bars, [close_ms], live)["regime"] == [None]
+    desk.now_ms = close_ms - 1
+
+    reply = desk.ask("POST", "/predict", predict_body(bars, [close_ms], live))
+
+    assert (reply.status_code, reply.json()["code"]) == (422, "request")
+    assert f"was {close_ms} and the service's clock says {close_ms - 1}" in reply.json()["message"]
+    assert desk.predict(bars, [close_ms])["regime"] == [None]

@@ -184,3 +184,15 @@ def test_an_end_around_the_commit_leaves_all_or_nothing(
         faults.install(None)
     again = open_controller(ledger_path).post(f"{LEARN}/fast", TRADE)
     assert again == {"trade_id": "t1", "known_at_ms": 1000, "recorded": not is_kept}
+
+
+def test_a_live_outcome_of_the_future_is_refused(controller: Controller) -> None:
+    body = {"trade_id": "t", "known_at_ms": NOW_MS + 1, "net_pnl_bps": 1.0}
+    status, error = controller.refused("POST", f"{LEARN}/slow", body)
+    assert (status, error.code) == (422, "request")
+    assert f"known_at_ms of the live stream must not be in the future, was {NOW_MS + 1}" in (
+        error.message
+    )
+    assert str(NOW_MS) in error.message
+    assert controller.post(f"{LEARN}/slow", {**body, "stream": "backtest/a"})["recorded"] is True
+    assert controller.post(f"{LEARN}/slow", {**body, "known_at_ms": NOW_MS})["recorded"] is True

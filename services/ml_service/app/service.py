@@ -25,7 +25,7 @@ from mei.ledger.models import (
 from mei.ledger.series import SeriesKey
 from mei.model.bars import symbol_name
 from mei.model.errors import ConflictError, NotFoundError, RequestError
-from mei.model.http import PredictRequest, TrainRequest
+from mei.model.http import PredictRequest, TrainRequest, refuse_future
 from mei.web.logs import stream_fields
 from services.ml_service.app.bodies import Promotion, SeriesRequest
 from services.ml_service.app.models import ModelShelf
@@ -84,6 +84,7 @@ class MlService:
             raise RequestError(
                 f"as_of_ms must be epoch milliseconds from 0 to {_LATEST_MS}, was {as_of_ms}"
             )
+        refuse_future(request.stream, "as_of_ms", as_of_ms, self._now_ms())
         symbols = (request.symbol,) if request.symbol else self._settings.symbol_names
         answers: list[Answer] = [
             self._trainer.train(
@@ -100,6 +101,8 @@ class MlService:
 
     def predict(self, request: PredictRequest) -> dict[str, Any]:
         """The fields of PredictResponse."""
+        newest_ms = max(request.as_of_ms, default=0)
+        refuse_future(request.stream, "as_of_ms", newest_ms, self._now_ms())
         return predict(self._ledger, self.shelf, request)
 
     def serving(self, request: SeriesRequest) -> ModelRow:
@@ -130,6 +133,7 @@ class MlService:
         """Make the champion before the present one champion again. Raises ConflictError if there is none."""
         key = self._key(request.stream, request.symbol, request.timeframe)
         as_of_ms = self._as_of(request)
+        refuse_future(key.stream, "as_of_ms", as_of_ms, self._now_ms())
         with self._ledger.reader() as conn:
             versions = [event.version for event in promotions_of(conn, key, _FOREVER_MS)]
         earlier = [version for version in versions if version != versions[-1]]
@@ -152,6 +156,7 @@ class MlService:
     def _decide(
         self, key: SeriesKey, as_of_ms: int, version: int, kind: Literal["manual", "rollback"]
     ) -> Promotion:
+        refuse_future(key.stream, "as_of_ms", as_of_ms, self._now_ms())
         with self._ledger.unit_of_work() as unit:
             events = promotions_of(unit.connection, key, _FOREVER_MS)
             if events and events[-1].decided_at_ms > as_of_ms:

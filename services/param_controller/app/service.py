@@ -18,7 +18,13 @@ from mei.ledger.presets import PresetRow, presets_as_of, register_preset
 from mei.model import faults
 from mei.model.bars import path_name, symbol_name
 from mei.model.errors import ConflictError, NotFoundError, RequestError
-from mei.model.http import Outcome, OutcomeResponse, ParamsRequest, PresetRegistration
+from mei.model.http import (
+    Outcome,
+    OutcomeResponse,
+    ParamsRequest,
+    PresetRegistration,
+    refuse_future,
+)
 from mei.policy.context import context_of, context_rows
 from mei.policy.decide import Integers, Policy, PresetTimeline, Question, decide
 from mei.policy.schemas import Number, StrategySchema
@@ -201,6 +207,7 @@ class ParamService:
         if outcome.known_at_ms is not None:
             if not 0 <= outcome.known_at_ms < END_OF_TIME_MS:
                 raise RequestError(f"known_at_ms must be epoch ms, found {outcome.known_at_ms}")
+            refuse_future(outcome.stream, "known_at_ms", outcome.known_at_ms, self._now_ms())
             return outcome.known_at_ms
         # Delivered again without a time, an outcome keeps the one it got first.
         with self._ledger.reader() as connection:

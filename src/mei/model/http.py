@@ -9,13 +9,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from mei.model.errors import RequestError
+
 #: Caps on what one request may carry.
 MAX_BATCH_BARS = 20_000
 MAX_BODY_BYTES = 32 * 1024 * 1024
 
+#: The stream whose times are those of the wall clock.
+LIVE_STREAM = "live"
 #: `live`, or `backtest/<run id>[/<attempt>]`; anything of that alphabet is a stream of its own.
 Stream = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]{0,127}$")]
-Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,24}[/_][A-Za-z0-9:]{1,24}$")]
+SYMBOL_PATTERN = r"^[A-Za-z0-9]{1,24}[/_][A-Za-z0-9:]{1,24}$"
+Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 Timeframe = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}[smhdw]$")]
 Column = list[float | None]
 
@@ -24,6 +29,15 @@ class Body(BaseModel):
     """Base of all bodies: immutable, unknown fields refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def refuse_future(stream: str, name: str, found_ms: int, now_ms: int) -> None:
+    """Raise RequestError if field `name` lies after the clock in the live stream; others have a time of their own."""
+    if stream == LIVE_STREAM and found_ms > now_ms:
+        raise RequestError(
+            f"{name} of the live stream must not be in the future, was {found_ms} and the service's clock says "
+            f"{now_ms}; send a time that has passed, or name a stream of your own"
+        )
 
 
 class TrainingSettings(Body):
