@@ -23,6 +23,19 @@ REPO = Path(__file__).parents[2]
         ("TRAIN_MIN_POINTS", "few"),
         ("HMM_STATES", "1"),
         ("PROMOTION_MIN_DELTA", "-1"),
+        *[
+            (variable, value)
+            for variable in ("TRAIN_WINDOW_DAYS", "PROMOTION_MIN_DELTA", "TRAIN_LATENCY_SECONDS")
+            for value in ("nan", "inf", "-inf", "1e999")
+        ],
+        ("TRAIN_WINDOW_DAYS", "3651"),
+        ("TRAIN_LATENCY_SECONDS", "2592001"),
+        ("TRAIN_MIN_POINTS", "100000001"),
+        ("PURGE_BARS", "1000001"),
+        ("KEEP_N_MODELS", "1e30"),
+        ("SEED", "-1"),
+        ("SEED", "9223372036854775808"),
+        ("SEED", "inf"),
         ("EXACTLY_ONCE", "perhaps"),
         ("TRAIN_WINDOW_DAYS", "0"),
         ("TIMEFRAME", "1x"),

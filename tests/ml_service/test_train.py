@@ -455,3 +455,51 @@ def test_latency_delays_service_but_not_the_decision(desk: Desk) -> None:
     path = f"/model?stream={KEY.stream}&as_of_ms="
     assert desk.ask("GET", f"{path}{as_of_ms + 89_999}").status_code == 404
     assert desk.ask("GET", f"{path}{as_of_ms + 90_000}").json()["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            (name, value)
+            for name in ("train_window_days", "promotion_min_delta")
+            for value in ("NaN", "Infinity", "1e999")
+        ],
+        ("train_window_days", "3651"),
+        ("latency_ms", "2592000001"),
+        ("train_min_points", "1e30"),
+        ("purge_bars", "99999999999999999999"),
+        ("keep_n_models", "99999999999999999999"),
+        ("seed", "-1"),
+        ("seed", "9223372036854775808"),
+    ],
+)
+def test_number_that_cannot_be_meant_is_one_line_and_no_defect(
+    desk: Desk, name: str, value: str
+) -> None:
+    as_of_ms = desk.register(regime_bars(100))
+    text = train_body(as_of_ms, seed=1).decode()
+    content = text.replace('"seed":1', f'"{name}":{value}').encode()
+    assert content != text.encode()
+
+    reply = desk.ask("POST", "/train", content)
+
+    assert (reply.status_code, reply.json()["code"]) == (422, "request")
+    assert name in reply.json()["message"]
+    assert "\n" not in reply.json()["message"]
+
+
+def test_largest_numbers_allowed_are_trained_by(desk: Desk) -> None:
+    largest = {
+        "train_window_days": 3650.0,
+        "promotion_min_delta": 1e308,
+        "latency_ms": 2_592_000_000,
+        "keep_n_models": 1_000_000,
+        "seed": 2**63 - 1,
+    }
+    bars = regime_bars(2000)
+    results = [desk.train(desk.register(part), **largest) for part in (bars[:1000], bars[1000:])]
+
+    assert [r["status"] for r in results] == ["completed"] * 2
+    more = desk.train(desk.register(regime_bars(2010)[2000:]), purge_bars=1_000_000)
+    assert more["status"] == "too_small"

@@ -196,3 +196,20 @@ def test_a_live_outcome_of_the_future_is_refused(controller: Controller) -> None
     assert str(NOW_MS) in error.message
     assert controller.post(f"{LEARN}/slow", {**body, "stream": "backtest/a"})["recorded"] is True
     assert controller.post(f"{LEARN}/slow", {**body, "known_at_ms": NOW_MS})["recorded"] is True
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-1e999", "1.1e9", "1e308"])
+def test_a_profit_that_cannot_be_meant_is_refused(controller: Controller, value: str) -> None:
+    body = f'{{"trade_id": "t", "net_pnl_bps": {value}}}'.encode()
+    status, error = controller.refused("POST", f"{LEARN}/slow", body)
+    assert (status, error.code) == (422, "request")
+    assert "net_pnl_bps" in error.message
+    assert "\n" not in error.message
+
+
+def test_features_too_large_to_learn_from_do_not_break_an_answer(controller: Controller) -> None:
+    body = {"trade_id": "t", "net_pnl_bps": 1e9, "features": {"volatility_z": 1e300}}
+    told = controller.call("POST", f"{LEARN}/slow", body)
+    asked = {"as_of_ms": [NOW_MS], "features": {"volatility_z": [1e300]}}
+    answered = controller.call("POST", f"{BTC}/batch", asked)
+    assert {told.status_code, answered.status_code} <= {200, 422}, answered.text

@@ -254,6 +254,17 @@ def test_unknown_names_are_404_with_what_exists(
         (b'{"as_of_ms": [1], "features": {"volatility_z": []}}', "must have 1 rows"),
         (b'{"as_of_ms": [1], "features": {"regime_0": [1], "regime_1": [null]}}', "null in part"),
         (b'{"as_of_ms": [1], "feature": {}}', "feature: Extra inputs"),
+        (b'{"as_of_ms": [1], "seed": -1}', "seed: Input should be greater than or equal to 0"),
+        (b'{"as_of_ms": [1], "seed": 9223372036854775808}', "seed: Input should be less than"),
+        (b'{"as_of_ms": [1], "seed": NaN}', "seed"),
+        (
+            b'{"as_of_ms": [1], "policy_state": {"changed_at_ms": 99999999999999999999}}',
+            "policy_state.changed_at_ms",
+        ),
+        (
+            b'{"as_of_ms": [1], "policy_state": {"changes_today": 99999999999999999999}}',
+            "policy_state.changes_today",
+        ),
         (b'{"as_of_ms": [1], "policy": "best"}', "POLICY must be"),
         (
             b'{"as_of_ms": [1], "policy_state": {"preset": "fast", "changed_at_ms": 2}}',

@@ -26,6 +26,8 @@ presets:
         ("POLICY", "best", "POLICY must be thompson"),
         ("SEED", "many", "SEED must be a valid integer"),
         ("SEED", "-1", "SEED must be greater than or equal to 0"),
+        ("SEED", "inf", "SEED must be a valid integer"),
+        ("SEED", "9223372036854775808", "SEED must be less than or equal to 9223372036854775807"),
         ("STRATEGIES", "nope", "STRATEGIES: no schema of 'nope'"),
         ("SYMBOLS", " , ", "SYMBOLS must name an instrument"),
         ("CONFIG_DIR", "/nowhere/at/all", "CONFIG_DIR must be a folder"),

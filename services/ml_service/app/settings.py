@@ -10,7 +10,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mei.model.bars import interval_ms, symbol_name
 from mei.model.errors import ConfigError
-from mei.model.http import TrainingSettings
+from mei.model.http import (
+    MAX_KEPT_MODELS,
+    MAX_LATENCY_MS,
+    MAX_PURGE_BARS,
+    MAX_SEED,
+    MAX_TRAIN_POINTS,
+    MAX_WINDOW_DAYS,
+    TrainingSettings,
+)
 from mei.web.auth import AuthSettings, auth_from
 from mei.web.settings import load_settings
 
@@ -28,20 +36,36 @@ class Settings(BaseSettings):
     symbols: str = Field("BTC/USDT", description="instruments of a /train that names none")
     timeframe: str = Field("1m", description="bar length of a request that names none")
     exactly_once: bool = Field(False, description="train on every bar at most once")
-    train_min_points: int = Field(2000, ge=50, description="fit + validation bars a training needs")
-    train_window_days: float = Field(7.0, gt=0, description="sliding window")
+    train_min_points: int = Field(
+        2000, ge=50, le=MAX_TRAIN_POINTS, description="fit + validation bars a training needs"
+    )
+    train_window_days: float = Field(
+        7.0, gt=0, le=MAX_WINDOW_DAYS, allow_inf_nan=False, description="sliding window"
+    )
     hmm_states: int = Field(4, ge=2, le=8, description="regimes")
     promotion_min_delta: float = Field(
-        0.02, ge=0, description="nats per bar a candidate must be better by"
+        0.02,
+        ge=0,
+        allow_inf_nan=False,
+        description="nats per bar a candidate must be better by",
     )
-    purge_bars: int = Field(60, ge=0, description="bars dropped between fit and validation")
+    purge_bars: int = Field(
+        60, ge=0, le=MAX_PURGE_BARS, description="bars dropped between fit and validation"
+    )
     keep_n_models: int = Field(
-        5, ge=1, description="model files kept besides those still referenced"
+        5,
+        ge=1,
+        le=MAX_KEPT_MODELS,
+        description="model files kept besides those still referenced",
     )
     train_latency_seconds: float = Field(
-        0.0, ge=0, description="a model serves this long after its as-of"
+        0.0,
+        ge=0,
+        le=MAX_LATENCY_MS / 1000,
+        allow_inf_nan=False,
+        description="a model serves this long after its as-of",
     )
-    seed: int = Field(42, description="of k-means starts")
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="of k-means starts")
     service_name: str = Field(
         "ml_service", min_length=1, description="owner of its claims; unique among running services"
     )

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mei.model.bars import symbol_name
 from mei.model.errors import ConfigError
+from mei.model.http import MAX_SEED
 from mei.policy.schemas import StrategySchema, load_schemas
 from mei.web.auth import AuthSettings, auth_from
 from mei.web.settings import load_settings
@@ -25,7 +26,7 @@ class Settings(BaseSettings):
     ledger_db: str = Field("shared/manifest.sqlite", description="manifest: file or database URL")
     config_dir: Path = Field(_DEFAULT_CONFIG_DIR, description="folder of strategy_schemas/*.yaml")
     policy: str = Field("thompson", description="thompson, round_robin or fixed:<preset>")
-    seed: int = Field(42, ge=0, description="of the policy's draws")
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="of the policy's draws")
     strategies: str = Field("", description="served, comma-separated; empty = all with a schema")
     symbols: str = Field("BTC/USDT", description="instruments, comma-separated")
     require_auth: bool = Field(False, description="refuse to start without a token or secret")

@@ -15,6 +15,16 @@ from mei.model.errors import RequestError
 MAX_BATCH_BARS = 20_000
 MAX_BODY_BYTES = 32 * 1024 * 1024
 
+#: Bounds of numbers that a person sets; larger ones are a mistake of units and would not fit into sums.
+MAX_TIME_MS = 2**53 - 1
+MAX_SEED = 2**63 - 1
+MAX_TRAIN_POINTS = 100_000_000
+MAX_WINDOW_DAYS = 3650.0
+MAX_PURGE_BARS = 1_000_000
+MAX_LATENCY_MS = 30 * 86_400_000
+MAX_KEPT_MODELS = 1_000_000
+MAX_CHANGES_A_DAY = 1_000_000
+MAX_PNL_BPS = 1e9
 #: The stream whose times are those of the wall clock.
 LIVE_STREAM = "live"
 #: `live`, or `backtest/<run id>[/<attempt>]`; anything of that alphabet is a stream of its own.
@@ -44,16 +54,26 @@ class TrainingSettings(Body):
     """What decides the result of a training. The runner sends all of it, so that a run id covers it."""
 
     exactly_once: bool = False
-    train_min_points: int = Field(2000, ge=50, description="fit + validation bars")
+    train_min_points: int = Field(
+        2000, ge=50, le=MAX_TRAIN_POINTS, description="fit + validation bars"
+    )
     train_window_days: float = Field(
-        7.0, gt=0, description="sliding window, ignored if exactly_once"
+        7.0,
+        gt=0,
+        le=MAX_WINDOW_DAYS,
+        allow_inf_nan=False,
+        description="sliding window, ignored if exactly_once",
     )
     hmm_states: int = Field(4, ge=2, le=8)
-    promotion_min_delta: float = Field(0.02, ge=0, description="nats per bar, raw feature units")
-    purge_bars: int = Field(60, ge=0)
-    latency_ms: int = Field(0, ge=0, description="a model serves from as_of + latency")
-    keep_n_models: int = Field(5, ge=1)
-    seed: int = 42
+    promotion_min_delta: float = Field(
+        0.02, ge=0, allow_inf_nan=False, description="nats per bar, raw feature units"
+    )
+    purge_bars: int = Field(60, ge=0, le=MAX_PURGE_BARS)
+    latency_ms: int = Field(
+        0, ge=0, le=MAX_LATENCY_MS, description="a model serves from as_of + latency"
+    )
+    keep_n_models: int = Field(5, ge=1, le=MAX_KEPT_MODELS)
+    seed: int = Field(42, ge=0, le=MAX_SEED)
 
 
 class TrainRequest(Body):
@@ -64,7 +84,7 @@ class TrainRequest(Body):
         None, description="default: every symbol of the service's SYMBOLS"
     )
     timeframe: Timeframe | None = Field(None, description="default: the service's TIMEFRAME")
-    as_of_ms: int | None = Field(None, description="default: now")
+    as_of_ms: int | None = Field(None, ge=0, le=MAX_TIME_MS, description="default: now")
     training: TrainingSettings | None = Field(None, description="default: the service's settings")
 
 
@@ -147,8 +167,8 @@ class PolicyState(Body):
     """Everything the controller must be told about the past that is not in the outcome log."""
 
     preset: str | None = None
-    changed_at_ms: int | None = None
-    changes_today: int = 0
+    changed_at_ms: int | None = Field(None, ge=0, lt=2**62)
+    changes_today: int = Field(0, ge=0, le=MAX_CHANGES_A_DAY)
 
 
 class ParamsRequest(Body):
@@ -161,7 +181,7 @@ class ParamsRequest(Body):
     )
     policy_state: PolicyState = PolicyState()
     policy: str | None = Field(None, description="default: the service's POLICY")
-    seed: int | None = Field(None, description="default: the service's SEED")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="default: the service's SEED")
 
 
 class PolicyStateColumns(Body):
@@ -198,7 +218,12 @@ class Outcome(Body):
     known_at_ms: int | None = Field(
         None, description="close of the bar in which the trade closed; default: now"
     )
-    net_pnl_bps: float = Field(description="P&L after fees and slippage, bps of the entry notional")
+    net_pnl_bps: float = Field(
+        ge=-MAX_PNL_BPS,
+        le=MAX_PNL_BPS,
+        allow_inf_nan=False,
+        description="P&L after fees and slippage, bps of the entry notional",
+    )
     features: dict[str, float | None] = Field(
         default_factory=dict, description="as they were at the decision to enter"
     )
