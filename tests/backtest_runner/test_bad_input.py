@@ -132,7 +132,7 @@ def spoil_with_a_newer_schema(ledger: Path) -> None:
     Ledger.open(ledger).close()
     connection = sqlite3.connect(ledger)
     table, column = schema_version_column(connection)
-    connection.execute(f"UPDATE {table} SET {column} = 9999")
+    connection.execute(f"UPDATE {table} SET {column} = {column} + 9998")
     connection.commit()
     connection.execute("PRAGMA journal_mode=DELETE")
     connection.close()
@@ -177,7 +177,7 @@ def test_read_only_results_folder_for_an_ordinary_user(bench: Bench) -> None:
         "import os, sys\n"
         "from pathlib import Path\n"
         "from mei.model.errors import OutputError\n"
-        "from services.backtest_runner.app.service import check_writable\n"
+        "from services.backtest_runner.app.prepare import check_writable\n"
         "os.geteuid() == 0 and os.setuid(65534)\n"
         "try:\n    check_writable(Path(sys.argv[1]))\n"
         "except OutputError as error:\n    print(error); sys.exit(error.exit_code)\n"

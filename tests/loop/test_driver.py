@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from mei.loop.clock import next_cadence_ms
 from mei.model.bars import BarArray
-from mei.model.errors import StrategyError
+from mei.model.errors import ConfigError, StrategyError, VerificationError
 from mei.model.orders import Bar, Fill, Order
 from mei.model.settings import Costs, LoopSettings
 from mei.strategies.base import Params, Strategy
@@ -232,7 +233,7 @@ def test_regime_gate_lets_entries_through_only_in_listed_likely_regimes(
 
 class Misbehaving(Strategy):
     name = "misbehaving"
-    order: Order | None = None
+    order: Any = None
 
     def on_bar(self, bar: Bar, params: Params) -> Order | None:
         if self.order is None:
@@ -243,14 +244,21 @@ class Misbehaving(Strategy):
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        (None, "misbehaving failed on BTC/USDT at the bar that opened at"),
+        (None, "misbehaving failed in on_bar on BTC/USDT at the bar that opened at"),
         (Order("close"), "a close needs a position"),
         (Order("open", direction=0), "direction must be 1 or -1"),
         (Order("hold"), "must be open or close"),  # type: ignore[arg-type]
+        ("buy", "must answer with an Order or None, answered 'buy'"),
+        (Order("open", direction=1), "an entry must have a size"),
+        (
+            Order("open", direction=1, notional_usd=-5.0),
+            "notional_usd must be a finite number >= 0",
+        ),
+        (Order("open", direction=1, notional_usd=5.0, stop_bps=float("nan")), "stop_bps must be"),
     ],
 )
 def test_a_strategy_that_breaks_its_contract_is_named(
-    tmp_path: Path, order: Order | None, words: str
+    tmp_path: Path, order: Any, words: str
 ) -> None:
     Misbehaving.order = order
     driver, _, _ = make_driver(
@@ -302,3 +310,82 @@ def test_hooks_are_called_and_json_attributes_survive(tmp_path: Path) -> None:
     run_driver(driver)
     assert calls == ["start", "fill open signal", "fill close enough", "stop 10"]
     assert driver.state()["engine"]["legs"][0]["strategy"] == {"n_seen": 10}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ((1, 2), "state.kept is a builtins.tuple"),
+        (float("nan"), "state.kept is nan"),
+        (np.float64(1.0), "state.kept is a numpy.float64"),
+        ({1: 2}, "state.kept has the key 1"),
+        ([1, {"a": {2}}], "state.kept[1].a is a builtins.set"),
+    ],
+)
+def test_state_that_json_would_change_is_refused_at_the_first_checkpoint(
+    tmp_path: Path, value: Any, words: str
+) -> None:
+    class Keeping(Strategy):
+        name = "keeping"
+
+        def on_bar(self, bar: Bar, params: Params) -> Order | None:
+            self.kept = value
+            return None
+
+    driver, _, _ = make_driver(
+        tmp_path,
+        {"BTC/USDT": random_bars(30, 1)},
+        [Keeping],
+        OnePreset({}),
+        settings=LoopSettings(training="off", chunk_rows=10),
+        strategy_settings={},
+    )
+    with pytest.raises(StrategyError, match=re.escape(words)):
+        run_driver(driver)
+
+
+def test_entries_without_equity_are_counted_not_lost(tmp_path: Path) -> None:
+    class Always(Strategy):
+        name = "always"
+
+        def on_bar(self, bar: Bar, params: Params) -> Order | None:
+            return None if self.context.direction else Order("open", 1, allocation_frac=1.0)
+
+    driver, _, _ = make_driver(
+        tmp_path,
+        {"BTC/USDT": random_bars(20, 1)},
+        [Always],
+        OnePreset({}),
+        settings=LoopSettings(training="off", initial_cash=0.0),
+        strategy_settings={},
+    )
+    run_driver(driver)
+    assert driver.engine.n_refused_entries == 20
+
+
+def test_lookback_beyond_the_window_is_refused(tmp_path: Path) -> None:
+    driver, _, _ = make_driver(
+        tmp_path,
+        {"BTC/USDT": random_bars(20, 1)},
+        [MomentumBreakout],
+        OnePreset({**PARAMS, "lookback": 501}),
+        settings=LoopSettings(training="off"),
+        strategy_settings={},
+    )
+    with pytest.raises(ConfigError, match="lookback must be at most max_lookback = 500"):
+        run_driver(driver)
+
+
+def test_a_training_that_misses_a_registered_chunk_is_refused(tmp_path: Path) -> None:
+    """OnePreset answers every training with `skipped`: after a chunk that means another ledger."""
+    settings = LoopSettings(train_cron_minutes=60, chunk_rows=30)
+    driver, _, _ = make_driver(
+        tmp_path,
+        {"BTC/USDT": random_bars(200, 1)},
+        [MomentumBreakout],
+        OnePreset(PARAMS),
+        settings=settings,
+        strategy_settings={},
+    )
+    with pytest.raises(VerificationError, match="must see the chunks registered before it"):
+        run_driver(driver)

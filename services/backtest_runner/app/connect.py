@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from mei.web.client import RetryPolicy, ServiceClient
 from services.backtest_runner.app.settings import Settings
 
 
-def connect(
-    settings: Settings, on_wait: Callable[[str], None]
-) -> tuple[ServiceClient, ServiceClient]:
-    """(ml_service, param_controller) as the settings say; an empty URL means embedded."""
-    ml_target = settings.ml_service or _embedded_ml_service(settings)
-    params_target = settings.param_controller or _embedded_param_controller(settings)
-    return (
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The loop's two services."""
+
+    ml_service: ServiceClient
+    param_controller: ServiceClient
+
+
+async def connect(
+    settings: Settings, on_wait: Callable[[str], None], stack: AsyncExitStack
+) -> Clients:
+    """Clients as the settings say; an empty URL means embedded. What they hold is released with `stack`."""
+    ml_target: Any = settings.ml_service or _embedded_ml_service(settings)
+    params_target: Any = settings.param_controller or _embedded_param_controller(settings)
+    for target in (ml_target, params_target):
+        if not isinstance(target, str):
+            # ASGITransport runs no lifespan: an embedded app's ledger is closed by this one.
+            await stack.enter_async_context(target.router.lifespan_context(target))
+    clients = Clients(
         _client(ml_target, "ml_service", settings, on_wait),
         _client(params_target, "param_controller", settings, on_wait),
     )
+    stack.push_async_callback(clients.ml_service.aclose)
+    stack.push_async_callback(clients.param_controller.aclose)
+    return clients
 
 
 def _client(

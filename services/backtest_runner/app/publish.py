@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -25,7 +26,7 @@ _LIBRARIES = ("mei-backtester", "numpy", "numba", "hmmlearn", "scipy", "pandas",
 
 
 def publish(
-    folder: Path, results_dir: Path, run: Mapping[str, Any]
+    folder: Path, results_dir: Path, run: Mapping[str, Any], *, n_refused_entries: int
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Write run.json, summary.json and report.html, copy all outputs; the summary, and name -> SHA-256."""
     versions = {"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}}
@@ -38,7 +39,7 @@ def publish(
         list(_trainings(folder)),
         settings,
         run=named,
-        notes=_notes(run["data"]),
+        notes=_notes(run["data"], n_refused_entries),
     )
     write_json(folder / SUMMARY_JSON, summary)
     write_report(folder / REPORT_HTML, summary, folder / EQUITY_CSV, folder / TRADES_CSV)
@@ -67,11 +68,19 @@ def verify_outputs(folder: Path, results_dir: Path, hashes: Mapping[str, str]) -
 
 
 def _copy(folder: Path, results_dir: Path, names: Iterable[str]) -> None:
-    """Copy `names`, run.json last, since it tells what the others belong to."""
-    for name in sorted(names, key=lambda name: (name == RUN_JSON, name)):
-        faults.hit(f"runner.publish_{name.partition('.')[0]}.before_rename")
-        copy_atomically(folder / name, results_dir / name)
-        faults.hit(f"runner.publish_{name.partition('.')[0]}.after_rename")
+    """Copy `names`, run.json last, since it tells what the others belong to; what an earlier run left goes.
+
+    One run at a time: two that finish together do not mix.
+    """
+    wanted = sorted(names, key=lambda name: (name == RUN_JSON, name))
+    with (results_dir / "runs" / ".publish.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in wanted:
+            faults.hit(f"runner.publish_{name.partition('.')[0]}.before_rename")
+            copy_atomically(folder / name, results_dir / name)
+            faults.hit(f"runner.publish_{name.partition('.')[0]}.after_rename")
+        for name in {*PUBLISHED, DECISIONS_CSV} - set(wanted):
+            (results_dir / name).unlink(missing_ok=True)
 
 
 def _trainings(folder: Path) -> Iterator[dict[str, Any]]:
@@ -81,8 +90,10 @@ def _trainings(folder: Path) -> Iterator[dict[str, Any]]:
             yield orjson.loads(line)
 
 
-def _notes(data: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _notes(data: Mapping[str, Mapping[str, Any]], n_refused_entries: int) -> list[str]:
     notes = []
+    if n_refused_entries:
+        notes.append(f"{n_refused_entries} entries refused: the account's equity was not positive")
     for symbol, scan in data.items():
         if scan["n_gaps"]:
             notes.append(f"{symbol}: {scan['n_gaps']} gaps, {scan['n_missing']} bars missing")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from mei.loop.ports import PolicyPoint, PresetRows, Regimes
 from mei.model.bars import BarArray, path_name
+from mei.model.errors import VerificationError
 from mei.model.http import Outcome, TrainingSettings, TrainRequest, TrainResult
-from mei.web.client import ServiceClient
+from mei.model.settings import LoopSettings
+from services.backtest_runner.app.connect import Clients
 
 #: A fit over months of bars may take long; the connection breaks at once if the service dies.
 TRAIN_TIMEOUT_S = 3600.0
@@ -20,20 +23,19 @@ class HttpLoopServices:
 
     def __init__(
         self,
-        ml_service: ServiceClient,
-        param_controller: ServiceClient,
+        clients: Clients,
         *,
         stream: str,
-        timeframe: str,
-        policy: str,
-        seed: int,
+        loop: LoopSettings,
+        presets: Mapping[str, Mapping[str, Mapping[str, float]]],
     ) -> None:
-        self._ml_service = ml_service
-        self._param_controller = param_controller
+        self._ml_service = clients.ml_service
+        self._param_controller = clients.param_controller
         self._stream = stream
-        self._timeframe = timeframe
-        self._policy = policy
-        self._seed = seed
+        self._timeframe = loop.timeframe
+        self._policy = loop.policy
+        self._seed = loop.seed
+        self._presets = presets
 
     async def train(
         self, symbol: str, as_of_ms: int, settings: TrainingSettings
@@ -85,6 +87,7 @@ class HttpLoopServices:
             f"/params/{strategy}/{path_name(symbol)}/batch", orjson.dumps(body)
         )
         answer = reply.json()
+        self._check_presets(strategy, answer["presets"])
         columns = answer["policy_state"]
         return PresetRows(
             preset=columns["preset"],
@@ -92,6 +95,16 @@ class HttpLoopServices:
             changes_today=columns["changes_today"],
             presets=answer["presets"],
         )
+
+    def _check_presets(self, strategy: str, answered: Mapping[str, Mapping[str, float]]) -> None:
+        """The run id covers the presets of its start; a controller started again with others must not go unnoticed."""
+        known = self._presets[strategy]
+        for name, values in answered.items():
+            if known.get(name) != values:
+                raise VerificationError(
+                    f"presets must stay what they were at the run's start, {strategy}.{name} was {known.get(name)} and "
+                    f"{self._param_controller.where} now answers {values}: restore the schema and start it again"
+                )
 
     async def outcome(self, strategy: str, symbol: str, preset: str, outcome: Outcome) -> None:
         """Report a closed trade; idempotent by its id."""

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mei.model.bars import interval_ms
+from mei.model.bars import interval_ms, symbol_name
 from mei.model.errors import ConfigError
-from mei.model.http import TrainingSettings
+from mei.model.http import SYMBOL_PATTERN, TrainingSettings
 from mei.model.moments import parse_moment_ms
 from mei.model.settings import Costs, LoopSettings
-from mei.strategies.load import LoadedStrategy, load_strategy, merged_settings
+from mei.policy.yaml12 import load_yaml
+from mei.strategies.load import (
+    LoadedStrategy,
+    known_strategies,
+    load_strategy,
+    merged_settings,
+)
 from mei.web.settings import load_settings
 
 
 class Settings(BaseSettings):
     """One field an environment variable (upper case); the descriptions are the documentation."""
 
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", env_ignore_empty=True, frozen=True, allow_inf_nan=False
+    )
 
     research_dir: Path = Field(Path("research"), description="candles in")
     results_dir: Path = Field(Path("results"), description="results out")
@@ -43,7 +52,9 @@ class Settings(BaseSettings):
     chunk_rows: int = Field(
         1000, ge=1, description="bars a chunk: ingest latency, checkpoint interval"
     )
-    max_steps: int = Field(0, ge=0, description="chunks at most; 0 = no limit")
+    max_steps: int = Field(
+        0, ge=0, description="end at the close that completes the n-th chunk; 0 = no limit"
+    )
     train_cron_minutes: int = Field(
         360, ge=1, description="training cadence on the bar-close clock"
     )
@@ -52,7 +63,7 @@ class Settings(BaseSettings):
         False, description="train on every bar at most once instead of a sliding window"
     )
     train_min_points: int = Field(2000, ge=50, description="fit + validation bars a training needs")
-    train_window_days: float = Field(7.0, gt=0, description="sliding window")
+    train_window_days: float = Field(7.0, gt=0, le=3650, description="sliding window")
     hmm_states: int = Field(4, ge=2, le=8, description="regimes")
     promotion_min_delta: float = Field(
         0.02, ge=0, description="nats per bar a candidate must be better by"
@@ -62,7 +73,7 @@ class Settings(BaseSettings):
         5, ge=1, description="model files kept besides those still referenced"
     )
     train_latency_seconds: float = Field(
-        0.0, ge=0, description="a model serves this long after its as-of"
+        0.0, ge=0, le=30 * 86_400, description="a model serves this long after its as-of"
     )
     policy: str = Field("thompson", description="thompson, fixed:<preset> or round_robin")
     placebo: Literal["off", "shuffled_labels"] = Field(
@@ -77,7 +88,7 @@ class Settings(BaseSettings):
     gap_policy: Literal["keep", "error", "drop", "ffill"] = Field(
         "keep", description="gaps and faulty rows"
     )
-    seed: int = Field(42, ge=0, description="of every random draw")
+    seed: int = Field(42, ge=0, le=2**63 - 1, description="of every random draw")
     decision_log: bool = Field(
         False, description="also write decisions.csv: what was known at each close"
     )
@@ -102,8 +113,17 @@ class Settings(BaseSettings):
 
     @property
     def symbol_names(self) -> tuple[str, ...]:
-        """SYMBOLS as a tuple, in the order given."""
-        return _names("SYMBOLS", self.symbols)
+        """SYMBOLS as a tuple of BASE/QUOTE, in the order given. Raises ConfigError."""
+        names = _names("SYMBOLS", self.symbols, symbol_name)
+        for name in names:
+            if re.fullmatch(SYMBOL_PATTERN, name) is None:
+                raise ConfigError(f"SYMBOLS must be written as BTC/USDT, was {name!r}")
+        return names
+
+    @property
+    def strategy_yaml(self) -> Path:
+        """The file of the strategies' static settings."""
+        return self.config_dir / "strategy.yaml"
 
     def loaded_strategies(self) -> tuple[LoadedStrategy, ...]:
         """STRATEGIES, loaded, in the order given."""
@@ -130,7 +150,7 @@ class Settings(BaseSettings):
     def loop_settings(self, strategies: tuple[LoadedStrategy, ...]) -> LoopSettings:
         """Everything that can change a byte of the results. Raises ConfigError."""
         interval_ms(self.timeframe)
-        configured = read_strategy_yaml(self.config_dir / "strategy.yaml")
+        configured = read_strategy_yaml(self.strategy_yaml, [one.name for one in strategies])
         settings = LoopSettings(
             symbols=self.symbol_names,
             timeframe=self.timeframe,
@@ -159,27 +179,33 @@ class Settings(BaseSettings):
         return settings
 
 
-def read_strategy_yaml(path: Path) -> dict[str, dict[str, Any]]:
-    """Static settings by strategy; an absent file means the defaults of the strategies."""
+def read_strategy_yaml(path: Path, running: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Static settings by strategy, {} if there is no such file.
+
+    running: names of STRATEGIES; a section must be one of them or a built-in strategy. Raises ConfigError.
+    """
     if not path.exists():
         return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} must be YAML in UTF-8: {' '.join(str(error).split())}"
-        ) from error
+    content = load_yaml(path)
     if content is None:
         return {}
-    if not isinstance(content, dict) or not all(
-        isinstance(v, dict | None) for v in content.values()
-    ):
+    if not isinstance(content, dict):
         raise ConfigError(f"{path} must map strategy names to their settings, found {content!r}")
+    known = sorted({*running, *known_strategies()})
+    for name, values in content.items():
+        if name not in known:
+            raise ConfigError(
+                f"{path} must have sections of known strategies ({', '.join(known)}), found {name!r}"
+            )
+        if not isinstance(values, dict | None):
+            raise ConfigError(f"{path}: {name} must map settings to values, found {values!r}")
     return content
 
 
-def _names(variable: str, text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+def _names(
+    variable: str, text: str, as_name: Callable[[str], str] = lambda name: name
+) -> tuple[str, ...]:
+    names = tuple(as_name(name.strip()) for name in text.split(",") if name.strip())
     if not names:
         raise ConfigError(f"{variable} must name at least one, was {text!r}")
     if len(set(names)) < len(names):

@@ -53,6 +53,7 @@ class SymbolBook:
         "chunk_start",
         "end",
         "feed",
+        "has_new_chunk",
         "is_trained",
         "last_close_px",
         "legs",
@@ -71,6 +72,8 @@ class SymbolBook:
         self.last_close_px: float | None = None
         #: A first model has been promoted (what `TRAINING=first_only` waits for).
         self.is_trained = False
+        #: A chunk was registered since the last training that was asked for.
+        self.has_new_chunk = False
 
     def accept(self, regimes: Regimes, as_of_ms: list[int], bar: int) -> None:
         """Use `regimes` from bar number `bar` on."""

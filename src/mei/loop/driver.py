@@ -14,14 +14,14 @@ from typing import Any, Protocol
 from mei.learning.features import PREDICT_WARM_UP_BARS
 from mei.loop.books import LegBook, SymbolBook
 from mei.loop.clock import next_cadence_ms
-from mei.loop.engine import ClosedTrade, Engine, Leg
+from mei.loop.engine import ClosedTrade, Engine, Leg, strategy_hook
 from mei.loop.feed import END_MS
 from mei.loop.outputs import RunOutputs
 from mei.loop.placebo import shuffle_labels
 from mei.loop.ports import LoopServices, PolicyPoint, PresetRows
 from mei.model import faults
 from mei.model.bars import BarArray, interval_ms
-from mei.model.errors import LookAheadError
+from mei.model.errors import LookAheadError, VerificationError
 from mei.model.http import Outcome, TrainResult
 from mei.model.orders import Bar, Fill
 from mei.model.settings import LoopSettings
@@ -145,6 +145,7 @@ class Driver:
                     "chunk_start": book.chunk_start,
                     "last_close_px": book.last_close_px,
                     "is_trained": book.is_trained,
+                    "has_new_chunk": book.has_new_chunk,
                     "policy": [list(leg.point_before(book.feed.n_taken)) for leg in book.legs],
                 }
                 for book in self.symbols
@@ -162,6 +163,7 @@ class Driver:
             book.chunk_start = saved["chunk_start"]
             book.last_close_px = saved["last_close_px"]
             book.is_trained = saved["is_trained"]
+            book.has_new_chunk = saved["has_new_chunk"]
             book.start = book.end = saved["n_taken"]
             if saved["last_close_px"] is not None:
                 self._last_close_px[book.feed.symbol] = saved["last_close_px"]
@@ -187,6 +189,10 @@ class Driver:
             await self._train(self._next_train_ms)
         self.close_ms = close_ms
         bars = [book.feed.take() for book in present]
+        if any(bar.close_ms != close_ms for bar in bars):
+            raise LookAheadError(
+                f"bars of one moment must close together at {close_ms}, were {bars}"
+            )
         await self._open(present, bars)
         has_chunk = self._register_chunks(present, close_ms)
         if self._next_train_ms == close_ms:
@@ -226,6 +232,7 @@ class Driver:
         bars = book.feed.bars(book.chunk_start, book.feed.n_taken)
         self._chunks.register(book.feed.symbol, bars, close_ms)
         book.chunk_start = book.feed.n_taken
+        book.has_new_chunk = True
 
     async def _train(self, as_of_ms: int) -> None:
         """Trainings due at `as_of_ms`, in the order of SYMBOLS; what was read ahead gives way to a new model."""
@@ -243,6 +250,13 @@ class Driver:
             self._note_training(book, result)
 
     def _note_training(self, book: SymbolBook, result: TrainResult) -> None:
+        if result.status == "skipped" and book.has_new_chunk:
+            raise VerificationError(
+                f"a training must see the chunks registered before it, the one of {result.symbol} as of "
+                f"{result.as_of_ms} answered {result.reason} after a new chunk: do ml_service and the runner share "
+                "LEDGER_DB and DATA_INCOMING?"
+            )
+        book.has_new_chunk = False
         counts = self.counts
         counts.trainings[result.status] = counts.trainings.get(result.status, 0) + 1
         if result.decision == "rejected":
@@ -264,6 +278,11 @@ class Driver:
             if number >= book.end:
                 await self._ask_regimes(book, number)
             row = number - book.start
+            if book.as_of_ms[row] != bar.close_ms:
+                raise LookAheadError(
+                    f"a bar must be decided with the answers for its own close {bar.close_ms}, had those for "
+                    f"{book.as_of_ms[row]}: this is a defect, please report it"
+                )
             for leg_book in book.legs:
                 if number >= leg_book.end:
                     await self._ask_presets(book, leg_book, number)
@@ -407,7 +426,8 @@ class Driver:
             if book.feed.n_taken > book.chunk_start:
                 self._register_chunk(book, self.close_ms)
             for leg_book in book.legs:
-                leg_book.leg.strategy.on_stop()
+                with strategy_hook(leg_book.leg.book, "on_stop"):
+                    leg_book.leg.strategy.on_stop()
         self._on_progress(self)
         self._outputs.commit()
 

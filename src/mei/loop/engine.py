@@ -7,15 +7,37 @@ equity is cash plus the unrealised profit of all books, summed in the order of t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from mei.loop.execution import Book, Decision, Position, close_position, meet_range, open_position
-from mei.model.errors import StrategyError
+from mei.model.errors import MeiError, StrategyError
 from mei.model.orders import Bar, Fill, Order
 from mei.model.settings import Costs, EntryFill
 from mei.rules import accounting
 from mei.strategies.base import Context, Params, Strategy
+
+
+def hook_error(book: Book, hook: str, open_ms: int | None, error: Exception) -> StrategyError:
+    """What to raise for whatever a strategy's hook raised: it names strategy, instrument and bar."""
+    when = "" if open_ms is None else f" at the bar that opened at {open_ms}"
+    return StrategyError(
+        f"strategy {book.strategy} failed in {hook} on {book.instrument}{when}: "
+        f"{type(error).__name__}: {' '.join(str(error).split())}"
+    )
+
+
+@contextmanager
+def strategy_hook(book: Book, hook: str) -> Iterator[None]:
+    """Around a hook that is not called at every bar: errors that are not ours become `hook_error`."""
+    try:
+        yield
+    except MeiError:
+        raise
+    except Exception as error:
+        raise hook_error(book, hook, None, error) from error
 
 
 class Leg:
@@ -58,8 +80,19 @@ class Leg:
             "position": asdict(self.position) if self.position else None,
             "frozen_values": self.frozen_values,
             "n_trades": self.n_trades,
-            "strategy": self.strategy.state(),
+            "strategy": self._strategy_state(),
         }
+
+    def _strategy_state(self) -> dict[str, Any]:
+        with strategy_hook(self.book, "state"):
+            state = self.strategy.state()
+        fault = json_fault(state)
+        if fault is not None:
+            raise StrategyError(
+                f"what strategy {self.book.strategy} keeps must come back from JSON as it was, {fault}: "
+                "keep plain finite numbers, text, lists and dicts with text keys, or override state() and restore()"
+            )
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up where `state` left off."""
@@ -71,7 +104,8 @@ class Leg:
             self.position = Position(**{**position, "decision": Decision(**position["decision"])})
         self.frozen_values = state["frozen_values"]
         self.n_trades = state["n_trades"]
-        self.strategy.restore(state["strategy"])
+        with strategy_hook(self.book, "restore"):
+            self.strategy.restore(state["strategy"])
         self._restore_params()
         self._show_position()
 
@@ -111,6 +145,8 @@ class Engine:
         self.legs = legs
         self.cash = initial_cash
         self.equity = initial_cash
+        #: Entries that found no positive equity to size them with.
+        self.n_refused_entries = 0
         self.position_value = 0.0
         self._costs = costs
         self._entry_fill = entry_fill
@@ -166,13 +202,10 @@ class Engine:
         """Let the strategy see the bar; its order becomes the pending one."""
         try:
             order = leg.strategy.on_bar(bar, leg.params)
-        except StrategyError:
+        except MeiError:
             raise
         except Exception as error:
-            raise StrategyError(
-                f"strategy {leg.book.strategy} failed on {leg.book.instrument} at the bar that opened at "
-                f"{bar.timestamp}: {type(error).__name__}: {error}"
-            ) from error
+            raise hook_error(leg.book, "on_bar", bar.timestamp, error) from error
         if order is None:
             return None
         _check_order(leg, order, bar)
@@ -181,11 +214,16 @@ class Engine:
 
     def state(self) -> dict[str, Any]:
         """Account and books, as JSON can carry them."""
-        return {"cash": self.cash, "legs": [leg.state() for leg in self.legs]}
+        return {
+            "cash": self.cash,
+            "n_refused_entries": self.n_refused_entries,
+            "legs": [leg.state() for leg in self.legs],
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up where `state` left off."""
         self.cash = state["cash"]
+        self.n_refused_entries = state["n_refused_entries"]
         for leg, leg_state in zip(self.legs, state["legs"], strict=True):
             leg.restore(leg_state)
 
@@ -193,7 +231,8 @@ class Engine:
         self, leg: Leg, order: Order, now_ms: int, features: dict[str, float | None]
     ) -> Decision | None:
         notional_usd = order.notional_usd or order.allocation_frac * self.equity
-        if not (math.isfinite(notional_usd) and notional_usd > 0.0):
+        if self.equity <= 0.0:
+            self.n_refused_entries += 1
             return None
         params = leg.params
         return Decision(
@@ -223,7 +262,8 @@ class Engine:
         leg.position = position
         leg._show_position()
         fills.append(fill)
-        leg.strategy.on_fill(fill)
+        with strategy_hook(leg.book, "on_fill"):
+            leg.strategy.on_fill(fill)
         return None
 
     def _close(
@@ -245,21 +285,58 @@ class Engine:
         leg._show_position()
         leg.context.closed_this_bar = True
         fills.append(fill)
-        leg.strategy.on_fill(fill)
+        with strategy_hook(leg.book, "on_fill"):
+            leg.strategy.on_fill(fill)
         return ClosedTrade(leg, position, fill)
 
 
+def json_fault(value: Any, path: str = "state") -> str | None:
+    """What in `value` would not come back from JSON as it is: None, or where and what, in words."""
+    kind = type(value)
+    if value is None or kind in (bool, str):
+        return None
+    if kind is int:
+        return None if abs(value) < 2**63 else f"{path} is {value}, beyond 64 bits"
+    if kind is float:
+        return None if math.isfinite(value) else f"{path} is {value}"
+    if kind is list:
+        faults = (json_fault(item, f"{path}[{i}]") for i, item in enumerate(value))
+        return next((fault for fault in faults if fault is not None), None)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                return f"{path} has the key {key!r}"
+            fault = json_fault(item, f"{path}.{key}")
+            if fault is not None:
+                return fault
+        return None
+    return f"{path} is a {kind.__module__}.{kind.__qualname__}"
+
+
 def _check_order(leg: Leg, order: Order, bar: Bar) -> None:
-    where = f"by strategy {leg.book.strategy} on {leg.book.instrument} at the bar that opened at {bar.timestamp}"
-    if order.action == "open":
-        if leg.position is not None:
-            raise StrategyError(f"an entry needs a flat book, a position was open ({where})")
-        if order.direction not in (1, -1):
-            raise StrategyError(
-                f"Order.direction must be 1 or -1, was {order.direction!r} ({where})"
-            )
-    elif order.action == "close":
-        if leg.position is None:
-            raise StrategyError(f"a close needs a position, the book was flat ({where})")
-    else:
-        raise StrategyError(f"Order.action must be open or close, was {order.action!r} ({where})")
+    fault = _order_fault(leg, order)
+    if fault is not None:
+        raise StrategyError(
+            f"{fault} (by strategy {leg.book.strategy} on {leg.book.instrument} at the bar that opened at "
+            f"{bar.timestamp})"
+        )
+
+
+def _order_fault(leg: Leg, order: Order) -> str | None:
+    if not isinstance(order, Order):
+        return f"on_bar must answer with an Order or None, answered {order!r}"
+    if order.action == "close":
+        return None if leg.position else "a close needs a position, the book was flat"
+    if order.action != "open":
+        return f"Order.action must be open or close, was {order.action!r}"
+    if leg.position is not None:
+        return "an entry needs a flat book, a position was open"
+    if order.direction not in (1, -1):
+        return f"Order.direction must be 1 or -1, was {order.direction!r}"
+    for name in ("notional_usd", "allocation_frac", "stop_bps", "take_profit_bps"):
+        value = getattr(order, name)
+        if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+            return f"Order.{name} must be a finite number >= 0, was {value!r}"
+    if not (order.notional_usd or order.allocation_frac):
+        return "an entry must have a size, notional_usd and allocation_frac were both 0"
+    return None

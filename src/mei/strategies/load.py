@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import re
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,7 +22,8 @@ from mei.strategies.base import Strategy
 class LoadedStrategy:
     """A strategy class under the name it has in config, outputs and URLs.
 
-    source_sha256: hash of the user's file, empty for built-in ones (the package's own hash covers those).
+    source_sha256: hash of the user's file and of the modules of the user's it imports, empty for built-in ones (the
+    package's own hash covers those).
     """
 
     name: str
@@ -47,10 +50,16 @@ def load_strategy(spec: str) -> LoadedStrategy:
     return LoadedStrategy(spec, known[spec], "")
 
 
+def known_strategies() -> tuple[str, ...]:
+    """Names of the built-in strategies."""
+    return tuple(sorted(_built_in()))
+
+
 def merged_settings(strategy: LoadedStrategy, configured: Mapping[str, Any]) -> dict[str, Any]:
-    """The class's defaults with `configured` over them; a key the class does not know is an error."""
+    """The class's defaults with `configured` over them. Raises ConfigError for unknown keys and wrong types."""
     defaults = strategy.kind.defaults
-    for key in configured:
+    for key, value in configured.items():
+        where = f"config/strategy.yaml: {strategy.name}.{key}"
         if key not in defaults:
             close = get_close_matches(key, list(defaults), n=1)
             hint = f", did you mean {close[0]!r}?" if close else ""
@@ -58,7 +67,27 @@ def merged_settings(strategy: LoadedStrategy, configured: Mapping[str, Any]) -> 
                 f"config/strategy.yaml: {strategy.name} must be given settings it knows "
                 f"({', '.join(sorted(defaults)) or 'none'}), found {key!r}{hint}"
             )
+        must = _wrong_type(defaults[key], value)
+        if must is not None:
+            raise ConfigError(f"{where} must be {must}, was {value!r}")
     return {**defaults, **configured}
+
+
+def _wrong_type(default: Any, value: Any) -> str | None:
+    """What `value` must be to replace `default`; None if it is that."""
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(default, int):
+        is_right = isinstance(value, int) and not isinstance(value, bool)
+        return None if is_right else "a whole number"
+    if isinstance(default, float):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if is_number and math.isfinite(value) else "a finite number"
+    if isinstance(default, str):
+        return None if isinstance(value, str) else "text"
+    if isinstance(default, list | tuple):
+        return None if isinstance(value, list) else "a list"
+    return None
 
 
 def _from_file(spec: str) -> LoadedStrategy:
@@ -69,9 +98,8 @@ def _from_file(spec: str) -> LoadedStrategy:
             f"a strategy file must be given as path/to/file.py:ClassName, was {spec!r}"
             + ("" if path.is_file() else f" ({path} does not exist)")
         )
-    source = path.read_bytes()
-    digest = hashlib.sha256(source).hexdigest()
-    kind = getattr(_import(path, digest), class_name, None)
+    module, digest = _import(path)
+    kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise ConfigError(
             f"{path} must define a class {class_name} derived from mei.strategies.base.Strategy, "
@@ -86,12 +114,15 @@ def _from_file(spec: str) -> LoadedStrategy:
     return LoadedStrategy(name, kind, digest)
 
 
-def _import(path: Path, digest: str) -> Any:
-    module_name = f"mei_user_strategy_{digest[:16]}"
+def _import(path: Path) -> tuple[Any, str]:
+    """The module of a user's file, and a hash of it and of what it imports of theirs."""
+    own = hashlib.sha256(path.read_bytes()).hexdigest()
+    module_name = f"mei_user_strategy_{own[:16]}"
     module_spec = importlib.util.spec_from_file_location(module_name, path)
     if module_spec is None or module_spec.loader is None:
         raise ConfigError(f"a strategy file must be a Python source file, was {path}")
     module = importlib.util.module_from_spec(module_spec)
+    before = set(sys.modules)
     sys.modules[module_name] = module
     try:
         module_spec.loader.exec_module(module)
@@ -99,4 +130,27 @@ def _import(path: Path, digest: str) -> Any:
         raise ConfigError(
             f"strategy file {path} must import cleanly, found {type(error).__name__}: {error}"
         ) from error
-    return module
+    digest = hashlib.sha256(own.encode())
+    for name, file in _users_modules(path, before):
+        digest.update(name.encode())
+        digest.update(file.read_bytes())
+    return module, digest.hexdigest()
+
+
+def _users_modules(path: Path, before: set[str]) -> list[tuple[str, Path]]:
+    """Modules the user's file brought along: new ones outside of installed packages, and any beside the file."""
+    folder = path.resolve().parent
+    installed = [
+        Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")
+    ]
+    found = []
+    for name, module in sorted(sys.modules.items()):
+        origin = getattr(module, "__file__", None)
+        if not isinstance(origin, str) or not origin.endswith(".py"):
+            continue
+        file = Path(origin).resolve()
+        is_installed = any(file.is_relative_to(root) for root in installed)
+        is_theirs = name not in before or file.is_relative_to(folder)
+        if is_theirs and not is_installed and not name.startswith("mei_user_strategy_"):
+            found.append((name, file))
+    return found

@@ -46,6 +46,9 @@ class MomentumBreakout(Strategy):
             raise ConfigError(
                 f"momentum_breakout.signal must be channel or zscore, was {settings['signal']!r}"
             )
+        for name, value in settings.items():
+            if isinstance(value, int | float) and value < 0:
+                raise ConfigError(f"momentum_breakout.{name} must be >= 0, was {value!r}")
         self._window = int(settings["max_lookback"]) + 1
         self._columns = np.zeros((3, self._window + _SLACK_BARS))
         self._n_bars = 0
@@ -93,6 +96,11 @@ class MomentumBreakout(Strategy):
     def _signal(self, values: Mapping[str, Any]) -> int:
         high, low, close = self._columns
         lookback = int(values["lookback"])
+        if lookback >= self._window:
+            raise ConfigError(
+                f"momentum_breakout.lookback must be at most max_lookback = {self._window - 1}, was {lookback}: "
+                "raise max_lookback in config/strategy.yaml"
+            )
         if values["signal"] == "channel":
             answer = self._channel(
                 high,
