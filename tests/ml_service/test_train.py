@@ -352,6 +352,40 @@ def test_bars_the_champion_was_fitted_on_do_not_judge_it(desk: Desk) -> None:
     assert (result["n_validation"], result["metrics"]["gate"]["n_bars"]) == (202, 90)
 
 
+@pytest.mark.parametrize(
+    ("purge_bars", "n_fit", "first_scored"),
+    [(0, 800, 860), (20, 780, 840), (60, 740, 800), (90, 710, 800)],
+)
+def test_no_bar_that_judges_has_a_fitted_one_in_its_features(
+    desk: Desk, purge_bars: int, n_fit: int, first_scored: int
+) -> None:
+    scored: list[np.ndarray[Any, Any]] = []
+    spy = candidate._scores
+
+    def spying(model: Any, features: Any, opens: Any, rows: Any, step_ms: int) -> Any:
+        scored.append(opens[rows])
+        return spy(model, features, opens, rows, step_ms)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidate, "_scores", spying)
+        result = desk.train(desk.register(regime_bars(1000)), purge_bars=purge_bars)
+
+    assert (result["n_fit"], result["n_validation"]) == (n_fit, 200)
+    np.testing.assert_array_equal(scored[0], START_MS + np.arange(first_scored, 1000) * STEP_MS)
+
+
+def test_embargo_around_the_champions_bars_is_a_window_of_features_at_least(desk: Desk) -> None:
+    narrow = {"train_window_days": 400 / 1440, "train_min_points": 100, "purge_bars": 0}
+    first = desk.train(desk.register(regime_bars(1000)), **narrow)
+
+    result = desk.train(desk.register(regime_bars(1010)[1000:]), purge_bars=0)
+
+    # The champion saw bars 600..919; its own fit ends at 807: 980..1009 are clean of both.
+    assert first["trained_through_ms"] == START_MS + 920 * STEP_MS
+    assert result["metrics"]["gate"]["n_bars"] == 30
+    assert result["reason"] == "too_few_clean_validation_bars"
+
+
 def test_too_few_clean_bars_are_a_rejection_with_a_reason(desk: Desk) -> None:
     bars = regime_bars(1010)
     desk.train(desk.register(bars[:1000]))

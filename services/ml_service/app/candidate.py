@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mei.learning.alignment import align
-from mei.learning.features import FEATURE_NAMES, regime_features
+from mei.learning.features import FEATURE_NAMES, FEATURE_WARM_UP_BARS, regime_features
 from mei.learning.gate import Verdict, judge, judge_first
 from mei.learning.hmm import Fit, RegimeParameters, fit_regimes, sequence_lengths
 from mei.learning.regime_filter import sequence_scores
@@ -77,7 +77,9 @@ def make_candidate(
     fitted = runs_of(split.fit, opens, step_ms)
     trained_through_ms = int(opens[split.fit[-1]]) + step_ms
     contender = _as_model(parameters, trained_through_ms, 0)
-    clean = outside_lineage(split.validation, opens, [*rival.lineage, *fitted], settings.purge_bars)
+    # A purge shorter than a feature's window would leave fitted bars in the windows of those that judge.
+    embargo_bars = max(settings.purge_bars, FEATURE_WARM_UP_BARS)
+    clean = outside_lineage(split.validation, opens, [*rival.lineage, *fitted], embargo_bars)
     verdict = _judge(contender, rival.champion, features, opens, clean, settings, step_ms)
     metrics = {
         **_fit_metrics(fit, rows.size),
