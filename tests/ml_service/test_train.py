@@ -266,6 +266,19 @@ def test_too_small_training_is_recorded_and_consumes_nothing(desk: Desk) -> None
     assert desk.train(more, exactly_once=True)["n_fit"] == 740
 
 
+@pytest.mark.parametrize(
+    ("purge_bars", "reason"), [(799, "201_of_500_points"), (800, "no_fit_bars_after_purge")]
+)
+def test_training_whose_fit_part_is_purged_away_says_so(
+    desk: Desk, purge_bars: int, reason: str
+) -> None:
+    result = desk.train(desk.register(regime_bars(1000)), purge_bars=purge_bars)
+
+    assert (result["status"], result["reason"]) == ("too_small", reason)
+    few = desk.train(desk.register(regime_bars(2600)[1000:]), purge_bars=2080)
+    assert (few["status"], few["reason"]) == ("too_small", "no_fit_bars_after_purge")
+
+
 def test_failed_fit_is_recorded_with_its_reason_and_consumes_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

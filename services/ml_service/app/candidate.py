@@ -13,7 +13,7 @@ from mei.learning.gate import Verdict, judge, judge_first
 from mei.learning.hmm import Fit, RegimeParameters, fit_regimes, sequence_lengths
 from mei.learning.regime_filter import sequence_scores
 from mei.learning.regime_model import RegimeModel
-from mei.learning.split import outside_lineage, runs_of, split_window
+from mei.learning.split import Split, outside_lineage, runs_of, split_window
 from mei.model.bars import FloatArray, IntArray
 from mei.model.http import TrainingSettings
 from services.ml_service.app.window import TrainingWindow
@@ -60,8 +60,9 @@ def make_candidate(
     """
     opens = np.ascontiguousarray(window.bars["timestamp"])
     split = split_window(window.rows, settings.purge_bars)
-    if split.n_points < settings.train_min_points or split.fit.size == 0:
-        return f"{split.n_points}_of_{settings.train_min_points}_points"
+    too_small = _too_small(window.rows.size, split, settings)
+    if too_small is not None:
+        return too_small
     features = regime_features(window.bars, step_ms)
     rows = split.fit[~np.isnan(features[split.fit]).any(axis=1)]
     previous = None if parent is None else _parameters(parent)
@@ -97,6 +98,15 @@ def make_candidate(
         trained_through_ms,
         metrics,
     )
+
+
+def _too_small(n_window: int, split: Split, settings: TrainingSettings) -> str | None:
+    """Why nothing can be fitted, None if something can."""
+    if split.fit.size == 0 and n_window >= settings.train_min_points:
+        return "no_fit_bars_after_purge"
+    if split.fit.size == 0 or split.n_points < settings.train_min_points:
+        return f"{split.n_points}_of_{settings.train_min_points}_points"
+    return None
 
 
 def _judge(
