@@ -21,7 +21,7 @@ def audit(ledger: Path, *, exactly_once: bool) -> dict[str, int]:
         "SELECT stream, as_of_ms, COUNT(*) FROM trainings GROUP BY stream, as_of_ms"
     ).fetchall()
     versions = connection.execute(
-        "SELECT COUNT(*), COUNT(DISTINCT stream || symbol || timeframe || version) FROM models"
+        "SELECT COUNT(*), COUNT(DISTINCT stream || ' ' || version) FROM models"
     ).fetchone()
     connection.close()
     registered = {
