@@ -1,4 +1,4 @@
-"""Before the services start: every folder they share must be writable for the user they run as.
+"""Before the services start: their settings must be right, and the folders they share writable for their user.
 
 Runs as root in a container of its own. Volumes are handed to UID:GID. So is what belongs to root in the two folders of
 the host (a clone made by root, or a folder the engine made because it was missing); the folders of any other user are
@@ -30,6 +30,7 @@ def main() -> int:
     try:
         uid, gid = number("UID"), number("GID")
         check_ledger(os.environ.get("LEDGER_DB", ""))
+        check_settings()
         for folder in VOLUMES:
             hand_over(folder, uid, gid)
         if not has_candles(RESEARCH):
@@ -59,6 +60,21 @@ def check_ledger(text: str) -> None:
             EXIT_CONFIG,
             f"LEDGER_DB must be a file under /shared/ or a database URL in the containers, was {text!r}: unset it",
         )
+
+
+def check_settings() -> None:
+    """A service that refuses its settings would be restarted for ever; here they are refused once."""
+    from mei.model.errors import MeiError
+    from services.backtest_runner.app.settings import Settings as RunnerSettings
+    from services.ml_service.app.settings import Settings as MlSettings
+    from services.param_controller.app.settings import Settings as PolicySettings
+
+    try:
+        RunnerSettings.load()
+        MlSettings.load().check()
+        PolicySettings.load().schemas()
+    except MeiError as error:
+        raise Refusal(error.exit_code, str(error)) from error
 
 
 def hand_over(folder: Path, uid: int, gid: int) -> None:

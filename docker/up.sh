@@ -29,13 +29,22 @@ echo "building the image (a minute or two the first time, seconds after that)"
 log=$(mktemp); trap 'rm -f "$log"' EXIT
 run build >"$log" 2>&1 || { tail -n 20 "$log" >&2; fail "the image must build, did not: see above"; }
 
-since=$(date +%s)
-if ! run up -d >"$log" 2>&1; then
+# Why `up` failed, in one line: what preflight said, a port, or else the end of what Compose said.
+explain() {
+  local preflight said port
   preflight=$(run ps -a -q preflight 2>/dev/null || true)
-  [ -z "$preflight" ] || docker logs --since "$since" "$preflight" >&2 || true
-  grep -iE 'error|failed|invalid' "$log" | sort -u | head -n 3 >&2 || tail -n 3 "$log" >&2
-  exit 1
-fi
+  if [ -n "$preflight" ] && said=$(docker logs --since "$since" "$preflight" 2>&1 | grep '^error: '); then
+    echo "$said" >&2
+    exit "$(docker inspect -f '{{.State.ExitCode}}' "$preflight")"
+  fi
+  port=$(sed -nE '/already in use|already allocated/s/.*127\.0\.0\.1:([0-9]+).*/\1/p' "$log" | head -n 1)
+  [ -z "$port" ] || fail "port $port must be free, something listens there: stop it, or set ML_SERVICE_PORT or PARAM_CONTROLLER_PORT"
+  tail -n 5 "$log" >&2
+  fail "the services must start, did not: make logs says more"
+}
+
+since=$(date +%s)
+run up -d >"$log" 2>&1 || explain
 runner=$(run ps -a -q backtest_runner)
 docker logs --follow --since "$since" "$runner" 2>&1 \
   | sed -uE 's/^\{.*"message":"(([^"\\]|\\.)*)".*/\1/'
