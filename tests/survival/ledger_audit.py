@@ -8,8 +8,11 @@ from pathlib import Path
 MINUTE_MS = 60_000
 
 
-def audit(ledger: Path, *, exactly_once: bool) -> dict[str, int]:
-    """Assert that no bar was trained on twice and none was lost; counts for the test to print."""
+def audit(ledger: Path, *, exactly_once: bool, n_bars: int | None = None) -> dict[str, int]:
+    """Assert that no bar was trained on twice and none was lost; counts for the test to print.
+
+    n_bars: how many bars a finished run of one instrument must have registered.
+    """
     connection = sqlite3.connect(ledger)
     files = connection.execute(
         "SELECT stream, first_ms, last_ms, n_bars FROM files ORDER BY stream, first_ms"
@@ -23,7 +26,12 @@ def audit(ledger: Path, *, exactly_once: bool) -> dict[str, int]:
     versions = connection.execute(
         "SELECT COUNT(*), COUNT(DISTINCT stream || ' ' || version) FROM models"
     ).fetchone()
+    finished = connection.execute("SELECT stream FROM runs WHERE status = 'finished'").fetchall()
     connection.close()
+    if n_bars is not None:
+        assert finished
+        for (stream,) in finished:
+            assert sum(row[3] for row in files if row[0] == stream) == n_bars, "a bar was lost"
     registered = {
         (stream, ms) for stream, first, last, _ in files for ms in range(first, last + 1, MINUTE_MS)
     }
