@@ -310,6 +310,37 @@ def test_training_without_new_bars_is_skipped(desk: Desk) -> None:
     assert result["champion_version"] == trained["model_version"]
 
 
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_older_bars_that_arrive_late_are_new_bars(desk: Desk, exactly_once: bool) -> None:
+    bars = regime_bars(2000)
+    how = {"exactly_once": exactly_once}
+    as_of_ms = desk.register(bars[1000:])
+    desk.train(as_of_ms, **how)
+    desk.register(bars[:1000], at_ms=as_of_ms + 2)
+
+    before = desk.train(as_of_ms + 1, **how)
+    late = desk.train(as_of_ms + 2, **how)
+    after = desk.train(as_of_ms + 3, **how)
+
+    assert (before["status"], before["reason"]) == ("skipped", "no_new_bars")
+    assert late["status"] == "completed"
+    assert (after["status"], after["reason"]) == ("skipped", "no_new_bars")
+    assert [desk.train(as_of_ms + wait, **how) for wait in (1, 2, 3)] == [before, late, after]
+    if exactly_once:
+        # Pending were 0..999 and the 260 newest; the newest fifth of these 1260 validates, 60 before it are purged.
+        assert (late["n_fit"], late["n_validation"]) == (1000, 252)
+
+
+def test_file_whose_bars_all_close_later_is_no_news(desk: Desk) -> None:
+    bars = regime_bars(1100)
+    as_of_ms = desk.register(bars[:1000])
+    desk.train(as_of_ms)
+    desk.register(bars[1000:], at_ms=as_of_ms + 1)
+
+    assert desk.train(as_of_ms + 1)["reason"] == "no_new_bars"
+    assert desk.train(as_of_ms + 100 * STEP_MS)["status"] == "completed"
+
+
 def test_question_older_than_the_newest_answered_is_a_conflict(desk: Desk) -> None:
     as_of_ms = desk.register(regime_bars(1000))
     desk.train(as_of_ms)

@@ -14,12 +14,12 @@ from mei.learning.hmm import FitError
 from mei.learning.regime_model import RegimeModel
 from mei.ledger.claims import Claim, claim_series, release_claim
 from mei.ledger.database import Ledger
-from mei.ledger.files import registered_through_ms
+from mei.ledger.files import oldest_registered_ms, registered_through_ms
 from mei.ledger.models import ModelRow, champion_as_of, last_completed_fit
 from mei.ledger.publish import Publication, next_version, publish_training
 from mei.ledger.ranges import consumed_ranges, lineage_ranges
 from mei.ledger.series import BarRange, SeriesKey
-from mei.ledger.trainings import find_training, last_training, record_training
+from mei.ledger.trainings import TrainingRow, find_training, last_training, record_training
 from mei.model import faults
 from mei.model.bars import interval_ms
 from mei.model.errors import ClaimBusyError, ConflictError, FencedOffError
@@ -122,14 +122,11 @@ class Trainer:
                 return Answer(newest.response_json, 0.0)
             if newest is not None and newest.as_of_ms > as_of_ms:
                 raise _too_old(key, as_of_ms, newest.as_of_ms)
-            registered_ms = registered_through_ms(conn, key, as_of_ms)
-            seen_ms = None if newest is None else newest.seen_through_ms
-            step_ms = interval_ms(key.timeframe)
-            through_ms = None if registered_ms is None else min(registered_ms, as_of_ms - step_ms)
-            if through_ms is None or (seen_ms is not None and through_ms <= seen_ms):
+            through_ms = _news_through_ms(conn, key, newest, as_of_ms)
+            if through_ms is None:
                 champion = champion_as_of(conn, key, as_of_ms)
                 result = _unpublished(key, as_of_ms, "skipped", "no_new_bars", champion)
-                _record(conn, key, result, seen_ms)
+                _record(conn, key, result, None if newest is None else newest.seen_through_ms)
                 unit.commit("skip_training")
                 return Answer(_json(result), 0.0)
             claim = claim_series(
@@ -227,6 +224,24 @@ def fit_seed(seed: int, key: SeriesKey, as_of_ms: int) -> int:
     """Seed of a fit: the same in every stream and run, so that a rerun fits the same models."""
     text = f"{seed}|{key.symbol}|{key.timeframe}|{as_of_ms}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+
+def _news_through_ms(
+    conn: Any, key: SeriesKey, newest: TrainingRow | None, as_of_ms: int
+) -> int | None:
+    """Open of the newest bar that can be used as of then; None if the training before knew all there is.
+
+    News are bars that closed since, and files registered since, however old their bars are.
+    """
+    newest_open_ms = as_of_ms - interval_ms(key.timeframe)
+    registered_ms = registered_through_ms(conn, key, as_of_ms)
+    if registered_ms is None:
+        return None
+    through_ms = min(registered_ms, newest_open_ms)
+    if newest is None or newest.seen_through_ms is None or through_ms > newest.seen_through_ms:
+        return through_ms
+    late_ms = oldest_registered_ms(conn, key, after_ms=newest.as_of_ms, as_of_ms=as_of_ms)
+    return through_ms if late_ms is not None and late_ms <= newest_open_ms else None
 
 
 def _describe(conn: Any, claim: Claim, settings: TrainingSettings, through_ms: int) -> _Job:
