@@ -331,16 +331,6 @@ def test_older_bars_that_arrive_late_are_new_bars(desk: Desk, exactly_once: bool
         assert (late["n_fit"], late["n_validation"]) == (1000, 252)
 
 
-def test_file_whose_bars_all_close_later_is_no_news(desk: Desk) -> None:
-    bars = regime_bars(1100)
-    as_of_ms = desk.register(bars[:1000])
-    desk.train(as_of_ms)
-    desk.register(bars[1000:], at_ms=as_of_ms + 1)
-
-    assert desk.train(as_of_ms + 1)["reason"] == "no_new_bars"
-    assert desk.train(as_of_ms + 100 * STEP_MS)["status"] == "completed"
-
-
 def test_question_older_than_the_newest_answered_is_a_conflict(desk: Desk) -> None:
     as_of_ms = desk.register(regime_bars(1000))
     desk.train(as_of_ms)

@@ -14,7 +14,7 @@ from mei.learning.hmm import FitError
 from mei.learning.regime_model import RegimeModel
 from mei.ledger.claims import Claim, claim_series, release_claim
 from mei.ledger.database import Ledger
-from mei.ledger.files import oldest_registered_ms, registered_through_ms
+from mei.ledger.files import count_registered, registered_through_ms
 from mei.ledger.models import ModelRow, champion_as_of, last_completed_fit
 from mei.ledger.publish import Publication, next_version, publish_training
 from mei.ledger.ranges import consumed_ranges, lineage_ranges
@@ -233,15 +233,14 @@ def _news_through_ms(
 
     News are bars that closed since, and files registered since, however old their bars are.
     """
-    newest_open_ms = as_of_ms - interval_ms(key.timeframe)
     registered_ms = registered_through_ms(conn, key, as_of_ms)
     if registered_ms is None:
         return None
-    through_ms = min(registered_ms, newest_open_ms)
+    through_ms = min(registered_ms, as_of_ms - interval_ms(key.timeframe))
     if newest is None or newest.seen_through_ms is None or through_ms > newest.seen_through_ms:
         return through_ms
-    late_ms = oldest_registered_ms(conn, key, after_ms=newest.as_of_ms, as_of_ms=as_of_ms)
-    return through_ms if late_ms is not None and late_ms <= newest_open_ms else None
+    n_late = count_registered(conn, key, after_ms=newest.as_of_ms, as_of_ms=as_of_ms)
+    return through_ms if n_late else None
 
 
 def _describe(conn: Any, claim: Claim, settings: TrainingSettings, through_ms: int) -> _Job:

@@ -53,10 +53,14 @@ _ON_DISK = _AS_OF.where(files.c.state != "deleted")
 _THROUGH = select(func.max(files.c.last_ms)).where(
     in_series(files), files.c.registered_at_ms <= bindparam("as_of")
 )
-_OLDEST_NEW = select(func.min(files.c.first_ms)).where(
-    in_series(files),
-    files.c.registered_at_ms > bindparam("after"),
-    files.c.registered_at_ms <= bindparam("as_of"),
+_COUNT_BETWEEN = (
+    select(func.count())
+    .select_from(files)
+    .where(
+        in_series(files),
+        files.c.registered_at_ms > bindparam("after"),
+        files.c.registered_at_ms <= bindparam("as_of"),
+    )
 )
 _WATERMARK = select(watermarks.c.through_ms).where(in_series(watermarks))
 _RAISE = (
@@ -104,13 +108,11 @@ def registered_through_ms(conn: Connection, key: SeriesKey, as_of_ms: int) -> in
     return newest
 
 
-def oldest_registered_ms(
-    conn: Connection, key: SeriesKey, *, after_ms: int, as_of_ms: int
-) -> int | None:
-    """Open time of the oldest bar in the files registered in (after_ms, as_of_ms], deleted ones included."""
+def count_registered(conn: Connection, key: SeriesKey, *, after_ms: int, as_of_ms: int) -> int:
+    """How many files were registered in (after_ms, as_of_ms], deleted ones included."""
     params = series_params(key, after=after_ms, as_of=as_of_ms)
-    oldest: int | None = conn.execute(_OLDEST_NEW, params).scalar_one()
-    return oldest
+    n_files: int = conn.execute(_COUNT_BETWEEN, params).scalar_one()
+    return n_files
 
 
 def watermark_ms(conn: Connection, key: SeriesKey) -> int | None:
