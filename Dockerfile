@@ -23,7 +23,7 @@ COPY src ./src
 
 # Compile what the loop compiles, so that no container waits for it.
 RUN python -m compileall -q src services \
- && HOME=/opt/mei python docker/warm_up.py \
+ && HOME=/opt/mei python docker/warm_up.py >/dev/null \
  && mv /opt/mei/.cache "${MEI_WARM_CACHE}" \
  && chmod -R a+rX /opt/mei
 

@@ -65,6 +65,7 @@ def check_ledger(text: str) -> None:
 def check_settings() -> None:
     """A service that refuses its settings would be restarted for ever; here they are refused once."""
     from mei.model.errors import MeiError
+    from mei.policy.decide import Policy
     from services.backtest_runner.app.settings import Settings as RunnerSettings
     from services.ml_service.app.settings import Settings as MlSettings
     from services.param_controller.app.settings import Settings as PolicySettings
@@ -72,7 +73,9 @@ def check_settings() -> None:
     try:
         RunnerSettings.load()
         MlSettings.load().check()
-        PolicySettings.load().schemas()
+        controller = PolicySettings.load()
+        controller.schemas()
+        Policy.parse(controller.policy)
     except MeiError as error:
         raise Refusal(error.exit_code, str(error)) from error
 

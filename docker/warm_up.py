@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
 from pathlib import Path
 
-SETTINGS = {
-    "SYMBOLS": "BTC/USDT",
-    "CHUNK_ROWS": "240",
-    "TRAIN_CRON_MINUTES": "240",
-    "TRAIN_MIN_POINTS": "200",
-    "MAX_STEPS": "4",
-    "HMM_STATES": "4",
-}
+from mei.data.sample import write_sample
+from services.backtest_runner.app.console import run_in_console
+from services.backtest_runner.app.settings import Settings
 
 
-def main() -> None:
-    """One day of the sample, in a folder that goes away."""
+def main() -> int:
+    """One day of the sample, in a folder that goes away; the loop's exit code."""
     with tempfile.TemporaryDirectory() as folder:
         there = Path(folder)
-        paths = {
-            "RESEARCH_DIR": there / "research",
-            "RESULTS_DIR": there / "results",
-            "LEDGER_DB": there / "manifest.sqlite",
-            "DATA_INCOMING": there / "incoming",
-            "MODELS_DIR": there / "models",
-        }
-        env = {**os.environ, **SETTINGS, **{name: str(path) for name, path in paths.items()}}
-        sample = ["mei-backtester", "sample", "--days", "1"]
-        for command in (sample, ["mei-backtester", "loop"]):
-            subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
+        write_sample(there / "research", symbols=("BTC/USDT",), days=1)
+        settings = Settings(
+            research_dir=there / "research",
+            results_dir=there / "results",
+            ledger_db=str(there / "manifest.sqlite"),
+            data_incoming=there / "incoming",
+            models_dir=there / "models",
+            chunk_rows=240,
+            train_cron_minutes=240,
+            train_min_points=200,
+            max_steps=4,
+        )
+        return run_in_console(settings, sample_if_empty=False)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
