@@ -38,6 +38,10 @@ class Desk:
         self.app = create_app(self.settings, now_ms=lambda: self.now_ms)
         self.ledger = Ledger.open(self.settings.ledger_db)
 
+    def die(self) -> None:
+        """Lose what the end of a process loses: the lock that shows it lives."""
+        self.app.state.instance.end()
+
     def register(self, bars: BarArray, at_ms: int | None = None, key: SeriesKey = KEY) -> int:
         """Write and register one chunk; returns the time it is known (its last close unless told)."""
         known_ms = int(bars["timestamp"][-1]) + STEP_MS if at_ms is None else at_ms

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from mei.ledger.ranges import consumed_ranges
+from mei.ledger.tables import claims
 from mei.model import faults
 from mei.model.bars import BarArray
+from services.ml_service.app import renewal
+from services.ml_service.app.instance import is_dead
 from tests.learning.market import STEP_MS, regime_bars
 from tests.ml_service.desk import KEY, Desk, predict_body, train_body
 
@@ -89,6 +96,7 @@ def answers(desk: Desk, folder: Path, **settings: Any) -> list[bytes]:
             reply = desk.ask("POST", path, content)
         except Killed:
             faults.install(None)
+            desk.die()
             desk = Desk(folder, **settings)
             reply = desk.ask("POST", path, content)
         assert reply.status_code == 200, reply.text
@@ -139,7 +147,7 @@ def test_claim_of_a_dead_service_of_another_name_returns_after_its_lease(tmp_pat
     heir = Desk(tmp_path, service_name="heir")
 
     busy = heir.ask("POST", "/train", body)
-    heir.now_ms += 16 * 60_000
+    heir.now_ms += 60_000
     later = heir.ask("POST", "/train", body)
 
     assert (busy.status_code, busy.json()["code"]) == (409, "claim_busy")
@@ -153,6 +161,7 @@ def test_restarted_service_gives_back_what_it_held(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         dead.ask("POST", "/train", body)
     faults.install(None)
+    dead.die()
     Desk(tmp_path)
 
     other = Desk(tmp_path, service_name="other").ask("POST", "/train", body)
@@ -183,6 +192,7 @@ def test_model_archived_by_a_dead_service_is_deleted_by_its_successor(tmp_path: 
 
 def test_trainer_that_lost_its_claim_while_fitting_publishes_nothing(tmp_path: Path) -> None:
     slow, quick = Desk(tmp_path), Desk(tmp_path)
+    quick.now_ms += 60_000
     body = train_body(slow.register(BARS[:1000]))
     taken: list[bytes] = []
 
@@ -198,3 +208,93 @@ def test_trainer_that_lost_its_claim_while_fitting_publishes_nothing(tmp_path: P
     assert reply.status_code == 200
     assert [reply.content] == taken
     assert len(slow.ask("GET", f"/models?stream={KEY.stream}").json()["models"]) == 1
+
+
+def test_living_service_of_the_same_name_keeps_its_claim(tmp_path: Path) -> None:
+    slow = Desk(tmp_path)
+    body = train_body(slow.register(BARS[:1000]))
+    refused: list[Any] = []
+
+    def take_over(name: str) -> None:
+        if name == "learning.model.before_rename":
+            faults.install(None)
+            refused.append(asyncio.run(Desk(tmp_path).ask_async("POST", "/train", body)).json())
+
+    faults.install(take_over)
+    reply = slow.ask("POST", "/train", body)
+
+    assert reply.status_code == 200
+    assert [error["code"] for error in refused] == ["claim_busy"]
+
+
+def test_claim_is_renewed_while_a_fit_outlasts_its_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "RENEW_EVERY_S", 0.005)
+    slow, rival = Desk(tmp_path), Desk(tmp_path, service_name="rival")
+    body = train_body(slow.register(BARS[:1000]))
+    refused: list[Any] = []
+
+    def renewed() -> int:
+        with slow.ledger.reader() as conn:
+            return conn.execute(select(claims.c.expires_at_ms)).scalar_one()
+
+    def outlast(name: str) -> None:
+        if name != "learning.model.before_rename":
+            return
+        for _ in range(4):
+            slow.now_ms += renewal.LEASE_MS // 2
+            deadline_s = time.monotonic() + 5
+            while renewed() < slow.now_ms + renewal.LEASE_MS and time.monotonic() < deadline_s:
+                time.sleep(0.005)
+        rival.now_ms = slow.now_ms
+        refused.append(asyncio.run(rival.ask_async("POST", "/train", body)).json())
+
+    faults.install(outlast)
+    reply = slow.ask("POST", "/train", body)
+
+    assert reply.status_code == 200, reply.text
+    assert [error["code"] for error in refused] == ["claim_busy"]
+
+
+def test_files_of_ended_incarnations_are_swept_and_those_of_the_living_stay(tmp_path: Path) -> None:
+    living, dead = Desk(tmp_path), Desk(tmp_path)
+    dead.die()
+    last = Desk(tmp_path)
+
+    owners = {desk.app.state.instance.owner.partition("@")[2] for desk in (living, last)}
+    assert {path.stem for path in (tmp_path / "models" / ".instances").iterdir()} == owners
+
+
+def test_service_killed_and_restarted_trains_at_once(tmp_path: Path) -> None:
+    dead = Desk(tmp_path)
+    body = train_body(dead.register(BARS[:1000]))
+    Killer("ledger.claim.after_commit")
+    with pytest.raises(Killed):
+        dead.ask("POST", "/train", body)
+    faults.install(None)
+    dead.die()
+
+    assert Desk(tmp_path).ask("POST", "/train", body).status_code == 200
+
+
+@pytest.mark.slow
+def test_lock_of_a_killed_process_falls_with_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from services.ml_service.app.instance import Instance\n"
+        "print(Instance(pathlib.Path(sys.argv[1]), 'ml', 'one').owner, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        owner = process.stdout.readline().decode().strip()
+        while_alive = is_dead(tmp_path, owner)
+        process.kill()
+        process.wait()
+
+    assert (owner, while_alive, is_dead(tmp_path, owner)) == ("ml@one", False, True)
+    assert not is_dead(tmp_path, "ml@unknown")

@@ -54,10 +54,10 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
         warm_up()
 
     def on_shutdown() -> None:
-        service.release_claims()
+        service.close()
         ledger.close()
 
-    return create_web_app(
+    app = create_web_app(
         "ml_service",
         version=mei.__version__,
         readiness=service.readiness,
@@ -66,6 +66,8 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
         on_startup=on_startup,
         on_shutdown=on_shutdown,
     )
+    app.state.instance = service.instance
+    return app
 
 
 def warm_up() -> None:

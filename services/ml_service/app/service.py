@@ -11,7 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from mei.data.chunks import read_chunk
-from mei.ledger.claims import release_owner
+from mei.ledger.claims import claim_owners, release_owner
 from mei.ledger.database import Ledger
 from mei.ledger.files import series_of_stream
 from mei.ledger.models import (
@@ -28,6 +28,7 @@ from mei.model.errors import ConflictError, NotFoundError, RequestError
 from mei.model.http import PredictRequest, TrainRequest, refuse_future
 from mei.web.logs import stream_fields
 from services.ml_service.app.bodies import Promotion, SeriesRequest
+from services.ml_service.app.instance import Instance, is_dead, sweep
 from services.ml_service.app.models import ModelShelf
 from services.ml_service.app.prediction import predict
 from services.ml_service.app.settings import Settings
@@ -50,29 +51,40 @@ class MlService:
         self._now_ms = now_ms
         self._training = settings.training_settings()
         self.shelf = ModelShelf(settings.models_dir, ledger)
+        self.instance = Instance(settings.models_dir, settings.service_name, uuid.uuid4().hex)
         incoming = settings.data_incoming
         self._trainer = Trainer(
             ledger,
             self.shelf,
             ChunkCache(lambda file: read_chunk(incoming, file.path, file.sha256)),
-            owner=settings.service_name,
+            owner=self.instance.owner,
             clock_ms=now_ms,
             stopwatch_ms=lambda: time.perf_counter() * 1e3,
             new_token=lambda: uuid.uuid4().hex,
         )
 
     def recover(self) -> None:
-        """Take back what an earlier incarnation held, and repair the live stream's links."""
-        self.release_claims()
+        """Give back what ended incarnations held, and repair the live stream's links."""
+        root = self._settings.models_dir
+        with self._ledger.reader() as conn:
+            dead = [owner for owner in claim_owners(conn) if is_dead(root, owner)]
+        self._release(dead)
+        sweep(root)
         with self._ledger.reader() as conn:
             live = series_of_stream(conn, "live")
         for key in live:
             self.shelf.follow_once(key)
 
-    def release_claims(self) -> None:
-        """Give back every claim of this service; a fit still under way is fenced off by that."""
+    def close(self) -> None:
+        """Give back every claim of this incarnation; a fit still under way is fenced off by that."""
+        self._release([self.instance.owner])
+        self.instance.end()
+
+    def _release(self, owners: list[str]) -> None:
+        if not owners:
+            return
         with self._ledger.unit_of_work() as unit:
-            n_claims = release_owner(unit.connection, self._settings.service_name)
+            n_claims = sum(release_owner(unit.connection, owner) for owner in owners)
             unit.commit("release_owner")
         if n_claims:
             _log.info("claims released", extra={"n_claims": n_claims})

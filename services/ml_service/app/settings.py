@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     )
     seed: int = Field(42, ge=0, le=MAX_SEED, description="of k-means starts")
     service_name: str = Field(
-        "ml_service", min_length=1, description="owner of its claims; unique among running services"
+        "ml_service", min_length=1, description="named as the owner of its claims"
     )
     require_auth: bool = Field(False, description="refuse to start without a secret")
     auth_token_file: Path | None = Field(None, description="file of the bearer token")

@@ -26,10 +26,8 @@ from mei.model.errors import ClaimBusyError, ConflictError, FencedOffError
 from mei.model.http import TrainingSettings, TrainResult
 from services.ml_service.app.candidate import Candidate, Rival, make_candidate
 from services.ml_service.app.models import ModelShelf
+from services.ml_service.app.renewal import LEASE_MS, renewing
 from services.ml_service.app.window import ChunkCache, TrainingWindow, load_window
-
-#: A claim outlives any fit; a dead service's claims return at its restart, or after this.
-LEASE_MS = 15 * 60_000
 
 _FOREVER_MS = 2**62
 
@@ -102,7 +100,8 @@ class Trainer:
         if isinstance(begun, Answer):
             return begun
         try:
-            return self._finish(begun)
+            with renewing(self._ledger, begun.claim, self._clock_ms):
+                return self._finish(begun)
         except BaseException:
             # An interrupted process leaves its claim to its successor; one that lives gives it back.
             self._give_back(begun.claim)

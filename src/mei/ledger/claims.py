@@ -61,7 +61,7 @@ def claim_series(
 ) -> Claim:
     """Take the series, with every file registered by `as_of_ms`, until `now_ms + lease_ms` (wall clock).
 
-    An expired claim, one of the same owner name (itself, before it was restarted) and one of the same token are
+    An expired claim, one of the same owner (so no two living may have one name) and one of the same token are
     taken over. Raises ClaimBusyError when another owner's is live. `token` must be unique a claim.
     """
     holder = conn.execute(_HOLDER, series_params(key)).one_or_none()
@@ -111,8 +111,13 @@ def release_claim(conn: Connection, claim: Claim) -> None:
     _drop(conn, claim.key, claim.token)
 
 
+def claim_owners(conn: Connection) -> list[str]:
+    """Who holds claims now, each once, ascending."""
+    return sorted(set(conn.execute(select(claims.c.owner)).scalars()))
+
+
 def release_owner(conn: Connection, owner: str) -> int:
-    """Give back every claim of `owner`, who has just started anew; how many they were."""
+    """Give back every claim of `owner`, who has ended or is about to; how many they were."""
     return _drop_all(conn, conn.execute(select(claims).where(claims.c.owner == owner)).all())
 
 
