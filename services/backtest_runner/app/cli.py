@@ -274,7 +274,7 @@ def loop(
     batch_bars: Annotated[
         int | None,
         typer.Option(
-            "--batch-bars", help=_help("BATCH_BARS", "bars asked ahead in one request", "1000")
+            "--batch-bars", help=_help("BATCH_BARS", "bars asked ahead in one request", "2000")
         ),
     ] = None,
     sample_if_empty: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -159,6 +160,8 @@ async def _walk(
         if saved is not None:
             driver.restore(saved["driver"])
         hooks.on_start(plan.candles.n_bars)
+        # What was imported and prepared lives to the end: the collector need not walk it again and again.
+        gc.freeze()
         started_s, bars_before = hooks.clock_s(), driver.counts.bars
         trades_before = driver.counts.trades_closed
         is_complete = await driver.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import orjson
 
 from mei.loop.ports import PolicyPoint, PresetRows, Regimes
@@ -61,9 +62,10 @@ class HttpLoopServices:
             "symbol": symbol,
             "timeframe": self._timeframe,
             "as_of_ms": as_of_ms,
-            "bars": {name: bars[name].tolist() for name in bars.dtype.names or ()},
+            "bars": {name: np.ascontiguousarray(bars[name]) for name in bars.dtype.names or ()},
         }
-        answer = (await self._ml_service.post_bytes("/predict", orjson.dumps(body))).json()
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        answer = (await self._ml_service.post_bytes("/predict", content)).json()
         return _regimes(answer)
 
     async def presets(

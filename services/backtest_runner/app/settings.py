@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     service_token: str = Field(
         "", description="bearer token of the services, when they require auth"
     )
-    batch_bars: int = Field(1000, ge=1, le=10_000, description="bars asked ahead in one request")
+    batch_bars: int = Field(2000, ge=1, le=10_000, description="bars asked ahead in one request")
 
     @classmethod
     def load(cls, **flags: Any) -> Settings:

@@ -24,6 +24,7 @@ class AppendLog:
 
     def __init__(self, path: Path, header: str, offset: int | None) -> None:
         self._path = path
+        self._is_on_disk = False
         try:
             if offset is None:
                 self._file = path.open("wb", buffering=_BUFFER_BYTES)
@@ -48,6 +49,7 @@ class AppendLog:
             return
         try:
             self._file.write(("\n".join(lines) + "\n").encode())
+            self._is_on_disk = False
         except OSError as error:
             raise output_error(self._path, error) from error
 
@@ -58,8 +60,10 @@ class AppendLog:
         """
         faults.hit(f"report.{self._path.stem}.before_commit")
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            if not self._is_on_disk:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._is_on_disk = True
         except OSError as error:
             raise output_error(self._path, error) from error
         faults.hit(f"report.{self._path.stem}.after_commit")
