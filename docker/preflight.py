@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-VOLUMES = (Path("/shared"), Path("/data"), Path("/models"))
+VOLUMES = (Path("/shared"), Path("/data"), Path("/models"), Path("/cache"))
 RESEARCH, RESULTS = Path("/research"), Path("/results")
 ROOT = 0
 EXIT_CONFIG, EXIT_NOT_WRITABLE = 2, 6

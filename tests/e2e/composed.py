@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RUNNER, ML, PARAMS = "backtest_runner", "ml_service", "param_controller"
+FILES = ("compose.yml", "compose.autotrain.yml", "compose.backtest.yml")
 OUTPUTS = ("equity.csv", "trades.csv", "trainings.jsonl", "summary.json", "report.html")
 LIMIT_S = 300.0
 #: What the containers may inherit from whoever runs the tests: how to reach the engine, and nothing else.
@@ -85,6 +86,8 @@ class Composed:
             **env,
             "COMPOSE_PROJECT_NAME": self.project,
             "MEI_IMAGE": self.image,
+            "COMPOSE_FILE": ":".join((*FILES, "tests/e2e/compose.cache.yml")),
+            "E2E_CACHE": self.image.replace(":", "-"),
             "UID": str(uid),
             "GID": str(gid),
             "RESEARCH_DIR": str(self.research),

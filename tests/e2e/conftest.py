@@ -44,8 +44,10 @@ def image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     if not docker("images", "-q", "python:3.11-slim") and _MAKE_BASE_IMAGE.exists():
         subprocess.run([_MAKE_BASE_IMAGE], check=True, capture_output=True)
     name = f"mei-backtester:e2e-{uuid.uuid4().hex[:10]}"
+    docker("volume", "create", name.replace(":", "-"))
     Composed(tmp_path_factory.mktemp("build"), name, ROOT).compose("build")
     yield name
+    docker("volume", "rm", name.replace(":", "-"), check=False)
     docker("rmi", name, check=False)
 
 

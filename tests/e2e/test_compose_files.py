@@ -7,9 +7,8 @@ import re
 import yaml
 
 from tests.arch.test_structure import env_example, settings_modules
-from tests.e2e.composed import ROOT
+from tests.e2e.composed import FILES, ROOT
 
-FILES = ("compose.yml", "compose.autotrain.yml", "compose.backtest.yml")
 #: Paths in the containers and the services' addresses there are fixed; JSON is what a container logs.
 FIXED = {"RESEARCH_DIR", "RESULTS_DIR", "DATA_INCOMING", "MODELS_DIR", "CONFIG_DIR", "ML_SERVICE"}
 FIXED |= {"PARAM_CONTROLLER"}
