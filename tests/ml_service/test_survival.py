@@ -242,6 +242,7 @@ def test_claim_is_renewed_while_a_fit_outlasts_its_lease(
     def outlast(name: str) -> None:
         if name != "learning.model.before_rename":
             return
+        faults.install(None)
         for _ in range(4):
             slow.now_ms += renewal.LEASE_MS // 2
             deadline_s = time.monotonic() + 5
