@@ -22,7 +22,7 @@ from mei.report.summary import build_summary
 RUN_JSON, SUMMARY_JSON, REPORT_HTML = "run.json", "summary.json", "report.html"
 #: Copied to RESULTS_DIR at the end.
 PUBLISHED = (EQUITY_CSV, TRADES_CSV, TRAININGS_JSONL, SUMMARY_JSON, REPORT_HTML, RUN_JSON)
-_LIBRARIES = ("mei-backtester", "numpy", "numba", "hmmlearn", "scipy", "pandas", "sqlalchemy")
+_LIBRARIES = ("mei-backtester", "numpy", "numba", "hmmlearn", "scipy", "sqlalchemy")
 
 
 def publish(
