@@ -12,7 +12,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mei.model.bars import interval_ms, symbol_name
 from mei.model.errors import ConfigError
-from mei.model.http import SYMBOL_PATTERN, TrainingSettings
+from mei.model.http import (
+    MAX_KEPT_MODELS,
+    MAX_LATENCY_MS,
+    MAX_PURGE_BARS,
+    MAX_SEED,
+    MAX_TRAIN_POINTS,
+    MAX_WINDOW_DAYS,
+    SYMBOL_PATTERN,
+    TrainingSettings,
+)
 from mei.model.moments import parse_moment_ms
 from mei.model.settings import Costs, LoopSettings
 from mei.policy.yaml12 import load_yaml
@@ -62,18 +71,22 @@ class Settings(BaseSettings):
     exactly_once: bool = Field(
         False, description="train on every bar at most once instead of a sliding window"
     )
-    train_min_points: int = Field(2000, ge=50, description="fit + validation bars a training needs")
-    train_window_days: float = Field(7.0, gt=0, le=3650, description="sliding window")
+    train_min_points: int = Field(
+        2000, ge=50, le=MAX_TRAIN_POINTS, description="fit + validation bars a training needs"
+    )
+    train_window_days: float = Field(7.0, gt=0, le=MAX_WINDOW_DAYS, description="sliding window")
     hmm_states: int = Field(4, ge=2, le=8, description="regimes")
     promotion_min_delta: float = Field(
         0.02, ge=0, description="nats per bar a candidate must be better by"
     )
-    purge_bars: int = Field(60, ge=0, description="bars dropped between fit and validation")
+    purge_bars: int = Field(
+        60, ge=0, le=MAX_PURGE_BARS, description="bars dropped between fit and validation"
+    )
     keep_n_models: int = Field(
-        5, ge=1, description="model files kept besides those still referenced"
+        5, ge=1, le=MAX_KEPT_MODELS, description="model files kept besides those still referenced"
     )
     train_latency_seconds: float = Field(
-        0.0, ge=0, le=30 * 86_400, description="a model serves this long after its as-of"
+        0.0, ge=0, le=MAX_LATENCY_MS / 1000, description="a model serves this long after its as-of"
     )
     policy: str = Field("thompson", description="thompson, fixed:<preset> or round_robin")
     placebo: Literal["off", "shuffled_labels"] = Field(
@@ -88,7 +101,7 @@ class Settings(BaseSettings):
     gap_policy: Literal["keep", "error", "drop", "ffill"] = Field(
         "keep", description="gaps and faulty rows"
     )
-    seed: int = Field(42, ge=0, le=2**63 - 1, description="of every random draw")
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="of every random draw")
     decision_log: bool = Field(
         False, description="also write decisions.csv: what was known at each close"
     )
