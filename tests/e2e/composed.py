@@ -119,6 +119,13 @@ class Composed:
         """A whole run by `run --rm`, which waits for what it depends on; what was printed."""
         return self.compose("run", "--rm", RUNNER, settings=settings).stdout
 
+    def up(self, **settings: str) -> None:
+        """`up`, which renews services whose settings changed (`run` of v1 does not), to the end of the run."""
+        self.compose("up", "-d", settings=settings)
+        runner = self.container(RUNNER)
+        wait_for(lambda: not state(runner)["Running"], "the run ends")
+        assert state(runner)["ExitCode"] == 0, docker("logs", runner)
+
     def container(self, service: str) -> str:
         """Id of the service's container, running or not."""
         return self.compose("ps", "-a", "-q", service).stdout.split()[-1]

@@ -84,11 +84,11 @@ def test_exactly_once_trains_on_no_bar_twice(day: Composed) -> None:
 
 
 def test_symbols_sets_the_instruments_and_their_columns(day: Composed) -> None:
-    day.run(SYMBOLS="BTC/USDT,ETH/USDT")
+    day.up(SYMBOLS="BTC/USDT,ETH/USDT")
     assert {row["instrument"] for row in rows(day, "trades.csv")} == {"BTC/USDT", "ETH/USDT"}
     assert any("ETH" in name for name in rows(day, "equity.csv")[0])
 
 
 def test_max_steps_ends_the_run_after_that_many_chunks(day: Composed) -> None:
-    day.run(MAX_STEPS="3")
+    day.up(MAX_STEPS="3")
     assert len(rows(day, "equity.csv")) == 3 * int(SMALL["CHUNK_ROWS"])
