@@ -227,3 +227,36 @@ def test_presets_that_change_under_a_run_are_noticed(bench: Bench) -> None:
         assert not stack.is_dead(ML)
     finally:
         stack.stop()
+
+
+def test_the_sample_beside_other_candles_is_told(bench: Bench) -> None:
+    folder = bench.folder / "mixed" / "BTC_USDT" / "1m"
+    shutil.copytree(bench.research / "BTC_USDT" / "1m", folder)
+    own = "timestamp,open,high,low,close,volume\n1703980800000,100,101,99,100,1\n"
+    (folder / "own.csv").write_text(own)
+    code, out, _ = bench.loop(RESEARCH_DIR=str(bench.folder / "mixed"), TRAINING="off")
+    assert code == 0
+    assert "holds the synthetic sample beside other candles" in out
+
+
+def test_a_fixed_policy_must_name_a_preset(bench: Bench) -> None:
+    code, out, err = bench.loop(POLICY="fixed:nope")
+    assert code == 2
+    assert "fast, medium, slow" in err
+    assert "attempt" not in out
+
+
+def test_the_window_must_not_be_empty(bench: Bench) -> None:
+    code, _, err = bench.loop(START_TS="2024-01-02", END_TS="2024-01-02")
+    assert code == 2
+    assert "END_TS must be later than START_TS" in err
+
+
+def test_a_resumed_run_says_from_where(bench: Bench) -> None:
+    bench.loop(MAX_STEPS="3")
+    with sqlite3.connect(bench.folder / "shared" / "manifest.sqlite") as connection:
+        connection.execute("UPDATE runs SET status = 'running'")
+    connection.close()
+    code, out, _ = bench.loop()
+    assert code == 0
+    assert "resume after 2024-01-01T12:00:00Z" in out

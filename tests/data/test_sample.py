@@ -56,7 +56,7 @@ def text_sha256(paths: list[Path]) -> str:
 def test_the_text_of_the_sample_is_pinned(research_dir: Path) -> None:
     paths = sorted(research_dir.rglob("*.csv.gz"))
     assert [path.relative_to(research_dir).as_posix() for path in paths] == [
-        f"{symbol}/1m/2024-01-{day}.csv.gz"
+        f"{symbol}/1m/sample-2024-01-{day}.csv.gz"
         for symbol in ("BTC_USDT", "ETH_USDT")
         for day in ("01", "11", "21")
     ]

@@ -296,7 +296,11 @@ def test_features_that_cannot_be_meant_are_refused(features: dict[str, Any], sai
         ([-1], PolicyState(), "epoch ms"),
         ([10], PolicyState(preset="fast", changed_at_ms=11, changes_today=1), "not be after"),
         ([10], PolicyState(preset="fast", changes_today=1), "changes_today"),
-        ([10], PolicyState(preset="fast", changed_at_ms=1, changes_today=-1), "changes_today"),
+        (
+            [10],
+            PolicyState.model_construct(preset="fast", changed_at_ms=1, changes_today=-1),
+            "changes_today",
+        ),
         ([10], PolicyState(changed_at_ms=1), "without a preset"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import services
 from mei.data.research import SeriesScan, scan_series
+from mei.data.sample import SAMPLE_PREFIX
 from mei.jit import sources_hash
 from mei.loop.identity import folder_sha256, run_id
 from mei.model.errors import ConfigError, OutputError
@@ -56,6 +57,11 @@ def scan_candles(settings: Settings, on_line: Callable[[str], None]) -> Candles:
     for symbol in loop.symbols:
         scan = scan_series(settings.research_dir, symbol, loop.timeframe, *window)
         on_line(scan.describe())
+        is_sample = {file.name.startswith(SAMPLE_PREFIX) for file in scan.files}
+        if len(is_sample) > 1:
+            on_line(
+                f"{scan.folder} holds the synthetic sample beside other candles: remove {SAMPLE_PREFIX}*"
+            )
         scans[symbol] = scan
     return Candles(loop, strategies, scans)
 
@@ -69,8 +75,9 @@ def make_plan(candles: Candles, listing: dict[str, Any]) -> Plan:
         **{s.name: s.source_sha256 for s in candles.strategies if s.source_sha256},
     }
     data = {symbol: scan.sha256 for symbol, scan in candles.scans.items()}
-    identity = run_id(candles.loop, data, catalog, sources)
     presets = {name: entry["presets"] for name, entry in catalog.items()}
+    _check_policy(candles.loop.policy, presets)
+    identity = run_id(candles.loop, data, catalog, sources)
     return Plan(candles, presets, sources, identity)
 
 
@@ -86,6 +93,15 @@ def check_writable(folder: Path) -> None:
             f"RESULTS_DIR must be a folder this user can write to, {folder} is not ({error.strerror}): "
             "change its owner or set RESULTS_DIR"
         ) from error
+
+
+def _check_policy(policy: str, presets: dict[str, dict[str, dict[str, float]]]) -> None:
+    kind, _, preset = policy.partition(":")
+    for strategy, known in presets.items():
+        if kind == "fixed" and preset not in known:
+            raise ConfigError(
+                f"POLICY=fixed:<preset> must name a preset of {strategy} ({', '.join(known)}), was {policy!r}"
+            )
 
 
 def _catalog(listing: dict[str, Any], strategies: tuple[LoadedStrategy, ...]) -> dict[str, Any]:

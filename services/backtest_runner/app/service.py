@@ -26,6 +26,7 @@ from mei.loop.ingest import ChunkRegistrar
 from mei.loop.outputs import RunOutputs
 from mei.model.bars import interval_ms
 from mei.model.errors import ConfigError, MeiError, ServiceUnavailableError
+from mei.model.moments import iso
 from mei.model.settings import LoopSettings
 from mei.strategies.base import Context
 from mei.strategies.load import LoadedStrategy
@@ -119,6 +120,8 @@ async def _work(
     row = attempt.row
     hooks.on_run(row.stream)
     what = "start" if attempt.is_new else "resume"
+    if attempt.saved is not None:
+        what += f" after {iso(attempt.saved['driver']['close_ms'])}"
     hooks.on_line(f"run {row.run_id} attempt {row.attempt}: {what}")
     try:
         return await _walk(settings, hooks, plan, ledger, clients, attempt)

@@ -188,6 +188,11 @@ class Settings(BaseSettings):
             seed=self.seed,
             decision_log=self.decision_log,
         )
+        start_ms, end_ms = settings.start_ms, settings.end_ms
+        if start_ms is not None and end_ms is not None and start_ms >= end_ms:
+            raise ConfigError(
+                f"END_TS must be later than START_TS={self.start_ts}, was {self.end_ts}"
+            )
         _check_regimes(settings)
         return settings
 

@@ -1,6 +1,6 @@
 """The sample candles of `make run`: 30 days of 1m bars of a made-up market, as an exchange would have left them.
 
-Written as `<BASE_QUOTE>/1m/<first day>.csv.gz`, a file every ten days. Two outages, common to all symbols as
+Written as `<BASE_QUOTE>/1m/sample-<first day>.csv.gz`, a file every ten days. Two outages, common to all symbols as
 those of an exchange are: 45 minutes after 27 % of the time, 7 hours after 63 %. Prices move on meanwhile; the bars
 are missing.
 The text is the same on every machine; the packed bytes are so for one version of zlib.
@@ -22,6 +22,8 @@ from mei.model import faults
 from mei.model.bars import DAY_MS, BarArray, path_name
 from mei.model.errors import ConfigError, OutputError
 
+#: Files of the sample begin with this, so that it cannot pass for a market among other candles.
+SAMPLE_PREFIX = "sample-"
 SAMPLE_SYMBOLS = ("BTC/USDT", "ETH/USDT")
 SAMPLE_TIMEFRAME = "1m"
 SAMPLE_DAYS = 30
@@ -112,7 +114,10 @@ def _files(bars: BarArray, start_ms: int) -> Iterator[tuple[str, str]]:
     for first_ms in range(start_ms, end_ms, span_ms):
         first, last = np.searchsorted(bars["timestamp"], (first_ms, first_ms + span_ms))
         day = datetime.fromtimestamp(first_ms / 1000, UTC).date()
-        yield f"{day.isoformat()}.csv.gz", _HEADER + "".join(map(_line, bars[first:last].tolist()))
+        yield (
+            f"{SAMPLE_PREFIX}{day.isoformat()}.csv.gz",
+            _HEADER + "".join(map(_line, bars[first:last].tolist())),
+        )
 
 
 def _line(bar: tuple[int, float, float, float, float, float]) -> str:
