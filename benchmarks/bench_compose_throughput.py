@@ -28,7 +28,7 @@ from tests.e2e.composed import ML, PARAMS, RUNNER, Composed, docker, state, wait
 from tests.survival.stack import Stack  # noqa: E402
 
 _SPEED = re.compile(
-    r"([\d,]+) rows in ([\d.]+) s, of which trainings ([\d.]+) s \(fits ([\d.]+) s\); apart: ([\d,]+)"
+    r"([\d,]+) rows in ([\d.]+) s, of which trainings ([\d.]+) s \(fits ([\d.]+) s\); without them ([\d,]+)"
 )
 #: What a trade costs is told apart from what a bar costs: see docs of bench_loop_overhead.py.
 POLICIES = ("thompson", "fixed:slow")
