@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable
 
@@ -24,7 +22,6 @@ from mei.learning.regime_filter import filtered_probabilities, sequence_scores
 from mei.learning.regime_model import RegimeModel
 from mei.ledger.database import Ledger
 from mei.model.bars import empty_bars
-from mei.model.errors import MeiError
 from mei.web.app import create_app as create_web_app
 from mei.web.fault_plan import install_fault_plan
 from services.ml_service.app.routes import routers
@@ -95,22 +92,9 @@ def warm_up() -> None:
 
 def main() -> int:
     """Serve on a socket; the exit code."""
-    from mei.web.logs import configure_logs
-    from mei.web.serve import serve
+    from mei.web.serve import serve_command
 
-    parser = argparse.ArgumentParser(prog="ml_service", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
-    parser.add_argument("--log-level", default="info")
-    args = parser.parse_args()
-    configure_logs("ml_service", args.log_level)
-    try:
-        app = create_app()
-    except MeiError as error:
-        print(f"ml_service: {error}", file=sys.stderr)
-        return error.exit_code
-    serve(app, args.host, args.port)
-    return 0
+    return serve_command("ml_service", __doc__, DEFAULT_PORT, create_app)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +14,6 @@ from fastapi import FastAPI
 import mei
 from mei.ledger.database import Ledger
 from mei.ledger.outcomes import count_outcomes
-from mei.model.errors import MeiError
 from mei.model.http import ParamsRequest
 from mei.policy.decide import Policy
 from mei.web.app import create_app as create_web_app
@@ -76,22 +73,9 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
 
 def main() -> int:
     """Serve on a socket; the exit code."""
-    from mei.web.logs import configure_logs
-    from mei.web.serve import serve
+    from mei.web.serve import serve_command
 
-    parser = argparse.ArgumentParser(prog="param_controller", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT)
-    parser.add_argument("--log-level", default="info")
-    args = parser.parse_args()
-    configure_logs("param_controller", args.log_level)
-    try:
-        app = create_app()
-    except MeiError as error:
-        print(f"param_controller: {error}", file=sys.stderr)
-        return error.exit_code
-    serve(app, args.host, args.port)
-    return 0
+    return serve_command("param_controller", __doc__, DEFAULT_PORT, create_app)
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ class Driver:
             for leg_book in book.legs:
                 leg = leg_book.leg
                 leg.context.closed_this_bar = False
-                if leg.pending is None and leg.position is None:
+                if leg.is_idle:
                     continue
                 trade = self.engine.open_bar(leg, bar, self._fills)
                 if trade is not None:

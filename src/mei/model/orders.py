@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Side = Literal["long", "short"]
-LONG, SHORT = 1, -1
-
 
 class Bar(NamedTuple):
     """A closed candle. `timestamp` is its open, `close_ms` the moment it is known; epoch ms UTC."""
