@@ -1,0 +1,26 @@
+"""Numbers that stand for words inside compiled rules."""
+
+LOW, MEDIUM, HIGH = 0, 1, 2
+MACD_ACCEL, MACD_SIGN, MACD_NONE = 0, 1, 2
+
+#: Why something was done. The order has no meaning; `reasons.reason_text` words them.
+ENTRY = 0
+ENTRY_SUB_BAR = 1
+PYRAMID = 2
+STOP_LOSS = 3
+TRAILING_STOP = 4
+TAKE_PROFIT = 5
+TAKE_PROFIT_PARTIAL = 6
+SIGNAL_FLIP = 7
+TREND_BREAKDOWN = 8
+TREND_EXHAUSTION = 9
+MACRO_BREAKDOWN = 10
+MACRO_BREAKOUT = 11
+STAGNATION = 12
+SATURATION = 13
+DIVERGENCE = 14
+RSI_OVERBOUGHT = 15
+RSI_OVERSOLD = 16
+FUNDING_RATE = 17
+END_OF_BACKTEST = 18
+NO_REASON = -1
