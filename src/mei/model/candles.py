@@ -56,7 +56,9 @@ class Candles:
             *(column[take] for column in self.columns()),
         )
 
-    def columns(self) -> tuple[IntArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    def columns(
+        self,
+    ) -> tuple[IntArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
         """open_ms, open, high, low, close, volume."""
         return self.open_ms, self.open, self.high, self.low, self.close, self.volume
 
@@ -77,7 +79,9 @@ class FundingRates:
         rows = [np.arange(self.offsets[number], self.offsets[number + 1]) for number in kept]
         take = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
         names = tuple(self.symbols[number] for number in kept)
-        return FundingRates(names, offsets_of([len(part) for part in rows]), self.time_ms[take], self.rate[take])
+        return FundingRates(
+            names, offsets_of([len(part) for part in rows]), self.time_ms[take], self.rate[take]
+        )
 
 
 def offsets_of(lengths: list[int]) -> IntArray:

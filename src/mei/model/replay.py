@@ -57,7 +57,7 @@ TRADE_DTYPE = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class InitPosition:
-    """A position a replay starts with. side: 1 long, -1 short. confidence: rank 0, 1, 2. trailing_px: None = no stop yet."""
+    """A position a replay starts with. side: 1 long, -1 short. confidence: 0, 1, 2. trailing_px: None = none yet."""
 
     symbol: str
     side: int

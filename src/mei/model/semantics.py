@@ -6,7 +6,7 @@ docs/concepts/semantics.md has the table: what the reference does, what strict d
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from mei.model.errors import ConfigError
 
@@ -56,7 +56,8 @@ CHOICES: dict[str, tuple[str, str]] = {
 }
 
 STRICT = Semantics()
-REFERENCE = Semantics(**{name: choice[0] for name, choice in CHOICES.items()})  # type: ignore[arg-type]
+_REFERENCE: dict[str, Any] = {name: choice[0] for name, choice in CHOICES.items()}
+REFERENCE = Semantics(**_REFERENCE)
 
 _NAMED = {"strict": STRICT, "reference": REFERENCE}
 
@@ -77,7 +78,8 @@ def parse_semantics(text: str) -> Semantics:
         if value not in CHOICES.get(name, ()):
             known = ", ".join(f"{key}={'|'.join(choice)}" for key, choice in CHOICES.items())
             raise ConfigError(f"--semantics: {switch!r} must be one of {known}")
-        semantics = replace(semantics, **{name: value})
+        change: dict[str, Any] = {name: value}
+        semantics = replace(semantics, **change)
     return semantics
 
 
