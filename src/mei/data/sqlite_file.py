@@ -1,0 +1,98 @@
+"""SQLite files that are only read: opened without ever creating one, their faults told with the file's name."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from mei.model.errors import DataError
+
+#: How much of a file may be mapped: rows that lie apart are then not read twice. SQLite caps it as it likes.
+_MAPPED_BYTES = 1 << 36
+#: Every symbol of a table that is keyed by symbol first, by one search of the index each instead of a scan.
+_SYMBOLS = """
+WITH RECURSIVE names(name) AS (
+  SELECT min(symbol) FROM {table}
+  UNION ALL
+  SELECT (SELECT min(symbol) FROM {table} WHERE symbol > name) FROM names WHERE name IS NOT NULL
+) SELECT name FROM names WHERE name IS NOT NULL
+"""
+
+
+@contextmanager
+def reading(
+    path: str, table: str, columns: tuple[str, ...], what: str
+) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to `path`, which must hold `table` with `columns`; `what` names the kind for people.
+
+    DataError, naming the file, when it is missing, is no database, lacks the table or a column, or when a query in
+    the block fails.
+    """
+    if not Path(path).is_file():
+        found = (
+            "it is a directory without *.db files"
+            if Path(path).is_dir()
+            else "there is no such file"
+        )
+        raise DataError(f"{path}: must be a {what}, {found}; check the path or import one")
+    try:
+        with closing(_opened(path)) as database:
+            _require(database, path, table, columns, what)
+            yield database
+    except sqlite3.Error as error:
+        raise DataError(f"{path}: must be a readable {what}, SQLite says: {error}") from None
+
+
+def symbols_in(database: sqlite3.Connection, path: str, table: str) -> list[str]:
+    """The distinct symbols of `table`, ascending by their UTF-8 bytes; DataError for one that is no text."""
+    names = [row[0] for row in database.execute(_SYMBOLS.format(table=table))]
+    nameless = database.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE symbol IS NULL)")
+    if nameless.fetchone()[0]:
+        names.append(None)
+    for name in names:
+        if not isinstance(name, str):
+            raise DataError(
+                f"{path}: {table}.symbol must be text, found {shown(name)}; correct the row"
+            )
+    return sorted(names, key=str.encode)
+
+
+def shown(value: object) -> str:
+    """A cell as a message shows it."""
+    return "NULL" if value is None else repr(value)[:60]
+
+
+def _opened(path: str) -> sqlite3.Connection:
+    address = f"file:{quote(str(Path(path).absolute()))}?mode=ro"
+    database = sqlite3.connect(address, uri=True)
+    try:
+        database.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+        database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError:
+        database.close()
+        log = Path(f"{path}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        # A database in WAL mode in a folder that cannot be written to: no log, so nothing is missed.
+        return sqlite3.connect(f"{address}&immutable=1", uri=True)
+    return database
+
+
+def _require(
+    database: sqlite3.Connection, path: str, table: str, columns: tuple[str, ...], what: str
+) -> None:
+    found = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+    if not found:
+        raise DataError(
+            f"{path}: a {what} must have the table {table}, this file has not; name the right file"
+            " (a directory stands for all *.db in it)"
+        )
+    missing = [name for name in columns if name not in {column.lower() for column in found}]
+    if missing:
+        raise DataError(
+            f"{path}: the table {table} must have the columns {', '.join(columns)};"
+            f" {', '.join(missing)} is missing, found {', '.join(found)}"
+        )
