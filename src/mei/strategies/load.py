@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import math
 import re
 import sys
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from mei.model.errors import ConfigError, NotFoundError
+from mei.model.typed_settings import merged_over
 from mei.strategies.base import Strategy
 
 
@@ -57,37 +56,9 @@ def known_strategies() -> tuple[str, ...]:
 
 def merged_settings(strategy: LoadedStrategy, configured: Mapping[str, Any]) -> dict[str, Any]:
     """The class's defaults with `configured` over them. Raises ConfigError for unknown keys and wrong types."""
-    defaults = strategy.kind.defaults
-    for key, value in configured.items():
-        where = f"config/strategy.yaml: {strategy.name}.{key}"
-        if key not in defaults:
-            close = get_close_matches(key, list(defaults), n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(
-                f"config/strategy.yaml: {strategy.name} must be given settings it knows "
-                f"({', '.join(sorted(defaults)) or 'none'}), found {key!r}{hint}"
-            )
-        must = _wrong_type(defaults[key], value)
-        if must is not None:
-            raise ConfigError(f"{where} must be {must}, was {value!r}")
-    return {**defaults, **configured}
-
-
-def _wrong_type(default: Any, value: Any) -> str | None:
-    """What `value` must be to replace `default`; None if it is that."""
-    if isinstance(default, bool):
-        return None if isinstance(value, bool) else "true or false"
-    if isinstance(default, int):
-        is_right = isinstance(value, int) and not isinstance(value, bool)
-        return None if is_right else "a whole number"
-    if isinstance(default, float):
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if is_number and math.isfinite(value) else "a finite number"
-    if isinstance(default, str):
-        return None if isinstance(value, str) else "text"
-    if isinstance(default, list | tuple):
-        return None if isinstance(value, list) else "a list"
-    return None
+    return merged_over(
+        strategy.kind.defaults, configured, owner=strategy.name, source="config/strategy.yaml"
+    )
 
 
 def _from_file(spec: str) -> LoadedStrategy:

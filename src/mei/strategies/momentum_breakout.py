@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 
 from mei.engines.bind import bind_cpu
-from mei.model.errors import ConfigError
 from mei.model.orders import Bar, Order
 from mei.rules.momentum_breakout import decisions, signals
+from mei.rules.momentum_breakout.settings import (
+    DEFAULTS,
+    NAME,
+    check_lookback,
+    check_settings,
+)
 from mei.strategies.base import Context, Params, Strategy
 
 _REASONS = {decisions.CLOSE_TIME: "time", decisions.CLOSE_REVERSE: "reverse"}
@@ -21,34 +26,14 @@ _SLACK_BARS = 4096
 class MomentumBreakout(Strategy):
     """Breakout of a channel or z-score band; see docs/concepts/momentum_breakout.md for the rules."""
 
-    name = "momentum_breakout"
-    defaults: Mapping[str, Any] = {
-        "signal": "channel",
-        "lookback": 60,
-        "breakout_bps": 0.0,
-        "breakout_z": 2.0,
-        "allow_short": True,
-        "stop_bps": 0.0,
-        "take_profit_bps": 0.0,
-        "max_hold_bars": 0,
-        "notional_usd": 0.0,
-        "allocation_frac": 0.1,
-        "regimes": (),
-        "min_regime_prob": 0.6,
-        "max_lookback": 500,
-    }
+    name = NAME
+    defaults: Mapping[str, Any] = DEFAULTS
 
     def on_start(self, context: Context) -> None:
         """Check the settings and prepare an empty window."""
         super().on_start(context)
         settings = context.settings
-        if settings["signal"] not in ("channel", "zscore"):
-            raise ConfigError(
-                f"momentum_breakout.signal must be channel or zscore, was {settings['signal']!r}"
-            )
-        for name, value in settings.items():
-            if isinstance(value, int | float) and value < 0:
-                raise ConfigError(f"momentum_breakout.{name} must be >= 0, was {value!r}")
+        check_settings(settings)
         self._window = int(settings["max_lookback"]) + 1
         self._columns = np.zeros((3, self._window + _SLACK_BARS))
         self._n_bars = 0
@@ -97,10 +82,7 @@ class MomentumBreakout(Strategy):
         high, low, close = self._columns
         lookback = int(values["lookback"])
         if lookback >= self._window:
-            raise ConfigError(
-                f"momentum_breakout.lookback must be at most max_lookback = {self._window - 1}, was {lookback}: "
-                "raise max_lookback in config/strategy.yaml"
-            )
+            check_lookback(lookback, self._window - 1)
         if values["signal"] == "channel":
             answer = self._channel(
                 high,
