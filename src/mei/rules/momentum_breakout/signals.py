@@ -5,7 +5,13 @@
 
 from math import sqrt
 
+import numpy as np
+import numpy.typing as npt
+
 from mei.model.bars import FloatArray
+
+#: One signal a bar: 1, -1 or 0.
+SideArray = npt.NDArray[np.int8]
 
 
 def channel_signal(
@@ -28,9 +34,16 @@ def channel_signal(
             highest = high[i]
         if low[i] < lowest:
             lowest = low[i]
-    if close[newest] > highest * (1.0 + breakout_bps / 1e4):
+    return channel_side(close[newest], highest, lowest, breakout_bps, allow_short)
+
+
+def channel_side(
+    close_px: float, highest: float, lowest: float, breakout_bps: float, allow_short: bool
+) -> int:
+    """The signal of a close against a channel; a channel of NaN has none."""
+    if close_px > highest * (1.0 + breakout_bps / 1e4):
         return 1
-    if allow_short and close[newest] < lowest * (1.0 - breakout_bps / 1e4):
+    if allow_short and close_px < lowest * (1.0 - breakout_bps / 1e4):
         return -1
     return 0
 
@@ -55,9 +68,32 @@ def zscore_signal(
     deviation = sqrt(squares / (lookback - 1))
     if deviation == 0.0:
         return 0
-    z = (close[newest] - mean) / deviation
+    return zscore_side((close[newest] - mean) / deviation, breakout_z, allow_short)
+
+
+def zscore_side(z: float, breakout_z: float, allow_short: bool) -> int:
+    """The signal of a z-score; NaN has none."""
     if z > breakout_z:
         return 1
     if allow_short and z < -breakout_z:
         return -1
     return 0
+
+
+def channel_sides(
+    close: FloatArray,
+    highest: FloatArray,
+    lowest: FloatArray,
+    breakout_bps: float,
+    allow_short: bool,
+    out: SideArray,
+) -> None:
+    """out[t] = the signal of bar t against its channel (`windows.highest_before`); shapes (n_bars,)."""
+    for t in range(len(close)):
+        out[t] = channel_side(close[t], highest[t], lowest[t], breakout_bps, allow_short)
+
+
+def zscore_sides(z: FloatArray, breakout_z: float, allow_short: bool, out: SideArray) -> None:
+    """out[t] = the signal of bar t from its z-score (`windows.z_scores`); shapes (n_bars,)."""
+    for t in range(len(z)):
+        out[t] = zscore_side(z[t], breakout_z, allow_short)
