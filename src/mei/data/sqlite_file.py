@@ -40,7 +40,7 @@ def reading(
         raise DataError(f"{path}: must be a {what}, {found}; check the path or import one")
     try:
         with closing(_opened(path)) as database:
-            _require(database, path, table, columns, what)
+            require_columns(database, path, table, columns, what)
             yield database
     except sqlite3.Error as error:
         raise DataError(f"{path}: must be a readable {what}, SQLite says: {error}") from None
@@ -74,16 +74,17 @@ def _opened(path: str) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         database.close()
         log = Path(f"{path}-wal")
-        if log.exists() and log.stat().st_size:
+        if log.is_file() and log.stat().st_size:
             raise
         # A database in WAL mode in a folder that cannot be written to: no log, so nothing is missed.
         return sqlite3.connect(f"{address}&immutable=1", uri=True)
     return database
 
 
-def _require(
+def require_columns(
     database: sqlite3.Connection, path: str, table: str, columns: tuple[str, ...], what: str
 ) -> None:
+    """Raise DataError, naming the file, unless `table` is there and has `columns` (lower case)."""
     found = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
     if not found:
         raise DataError(
