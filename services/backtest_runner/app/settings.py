@@ -24,7 +24,7 @@ from mei.model.http import (
 )
 from mei.model.moments import parse_moment_ms
 from mei.model.settings import Costs, LoopSettings
-from mei.policy.yaml12 import load_yaml
+from mei.model.yaml12 import load_yaml
 from mei.strategies.load import (
     LoadedStrategy,
     known_strategies,

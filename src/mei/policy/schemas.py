@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mei.model.errors import ConfigError
-from mei.policy.yaml12 import load_yaml
+from mei.model.yaml12 import load_yaml
 
 #: Used where no folder of schemas is given.
 PACKAGED_SCHEMAS = Path(__file__).parent / "strategy_schemas"
