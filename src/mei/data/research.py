@@ -119,12 +119,32 @@ def scan_series(
     Memory does not depend on the length. DataError, naming file and line, for every fault the policy does not allow,
     for a missing series (lists those that exist) and for a window without bars; ConfigError for a wrong timeframe.
     """
-    step_ms = interval_ms(timeframe)
+    interval_ms(timeframe)
     folder, paths, ignored = _candle_paths(research_dir, symbol, timeframe)
+    window = Window(start_ms, end_ms)
+    return _scan(folder, paths, ignored, symbol, timeframe, gap_policy, window)
+
+
+def scan_file(path: Path, symbol: str, timeframe: str, gap_policy: GapPolicy) -> SeriesScan:
+    """As `scan_series`, for one candle file that may lie anywhere (.csv, .csv.gz or .zip)."""
+    if not is_candle_file(path) or not path.is_file():
+        raise DataError(f"{path}: must be a file .csv, .csv.gz or .zip, is not; check the path")
+    return _scan(path.parent, [path], (), symbol, timeframe, gap_policy, Window(None, None))
+
+
+def _scan(
+    folder: Path,
+    paths: Sequence[Path],
+    ignored: tuple[str, ...],
+    symbol: str,
+    timeframe: str,
+    gap_policy: GapPolicy,
+    window: Window,
+) -> SeriesScan:
+    step_ms = interval_ms(timeframe)
     heads = sorted((read_head(path, step_ms) for path in paths), key=_by_first_row)
     files = [CandleFile(head, step_ms, drop=gap_policy == "drop") for head in heads]
     hashes = [file_sha256(file.head.path) for file in files]
-    window = Window(start_ms, end_ms)
     tally = _Tally(GapTally(step_ms, window), heads, refuse_gaps=gap_policy == "error")
     tally.take(_policed(files, gap_policy, window, tally))
     if not tally.n_bars:
@@ -135,8 +155,8 @@ def scan_series(
         symbol=symbol,
         timeframe=timeframe,
         gap_policy=gap_policy,
-        start_ms=start_ms,
-        end_ms=end_ms,
+        start_ms=window.start_ms,
+        end_ms=window.end_ms,
         files=tuple(_file_scan(file, sha256) for file, sha256 in zip(files, hashes, strict=True)),
         ignored=ignored,
         n_bars=tally.n_bars,
