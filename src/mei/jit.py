@@ -36,13 +36,15 @@ def cache_dir() -> Path:
     return Path.home() / ".cache" / "mei" / "numba" / name
 
 
-def compiled(function: F) -> F:
+def compiled(function: F, folder: str = "") -> F:
     """Compile a plain function for the CPU: no fastmath, no division errors, GIL released, cached on disk.
+
+    folder: below the cache folder; functions that share a source line but call different things must not share it.
 
     `error_model="numpy"` makes x/0 an infinity instead of an exception, as on the GPU; rules guard every division.
     """
     import numba
 
-    setattr(numba.config, "CACHE_DIR", str(cache_dir()))  # noqa: B010 — its stub lacks the name
+    setattr(numba.config, "CACHE_DIR", str(cache_dir() / folder))  # noqa: B010 — its stub lacks the name
     jitted: F = numba.njit(function, cache=True, nogil=True, error_model="numpy", fastmath=False)
     return jitted

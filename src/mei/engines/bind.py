@@ -1,15 +1,84 @@
-"""Rules compiled for a target machine: the same functions, another executor."""
+"""Rules compiled for a target machine: the same functions, another executor.
+
+Rules are plain Python and call each other through the globals of their modules. `bind_cpu` compiles a rule together with every
+rule it reaches: each gets a copy of its globals in which the rules it calls are compiled ones. `replaced` puts other
+functions in place of named ones (a generic walk bound to one strategy's rules, say); such a binding has a cache folder of its
+own, since numba tells compiled functions apart by source file, line and argument types alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+import dis
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from mei.jit import compiled
+from mei.model.errors import StrategyError
+
+Rule = Callable[..., Any]
+
+_RULES = "mei.rules"
+_bound: dict[tuple[Rule, str], Rule] = {}
 
 
-@cache
-def bind_cpu(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """The rule (a leaf: it calls no other rule) as machine code, cached on disk by the hash of all sources."""
-    return compiled(rule)
+def bind_cpu(rule: Rule, replaced: Mapping[str, Rule] | None = None) -> Rule:
+    """The rule and all rules it calls as machine code, cached on disk by the hash of all sources.
+
+    replaced: name of a called function, as the caller spells it -> the function to call instead.
+    Raises StrategyError when a rule reaches another through its module (`exits.f`), which cannot be compiled.
+    """
+    replacements = dict(replaced or {})
+    return _bind(rule, replacements, _folder_of(replacements))
+
+
+def _bind(rule: Rule, replacements: Mapping[str, Rule], folder: str) -> Rule:
+    key = (rule, folder)
+    if key not in _bound:
+        _bound[key] = compiled(_with_compiled_callees(rule, replacements, folder), folder)
+    return _bound[key]
+
+
+def _with_compiled_callees(rule: Rule, replacements: Mapping[str, Rule], folder: str) -> Rule:
+    if not isinstance(rule, FunctionType):
+        raise StrategyError(f"a rule must be a plain function, {rule!r} is not")
+    callees = {}
+    for name in _names(rule.__code__):
+        target = replacements.get(name, rule.__globals__.get(name))
+        if isinstance(target, FunctionType) and (
+            name in replacements or target.__module__.startswith(_RULES)
+        ):
+            callees[name] = _bind(target, replacements, folder)
+        elif isinstance(target, ModuleType) and target.__name__.startswith(_RULES):
+            raise StrategyError(
+                f"{rule.__module__}.{rule.__name__} must import the rules it calls by name, "
+                f"it imports the module {target.__name__}"
+            )
+    if not callees:
+        return rule
+    copy = FunctionType(
+        rule.__code__, {**rule.__globals__, **callees}, rule.__name__, rule.__defaults__
+    )
+    copy.__module__, copy.__qualname__ = rule.__module__, rule.__qualname__
+    copy.__kwdefaults__ = rule.__kwdefaults__
+    return copy
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "LOAD_GLOBAL":
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _folder_of(replacements: Mapping[str, Rule]) -> str:
+    if not replacements:
+        return ""
+    text = ";".join(
+        f"{name}={rule.__module__}.{rule.__qualname__}"
+        for name, rule in sorted(replacements.items())
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
