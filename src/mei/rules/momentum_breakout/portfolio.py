@@ -83,68 +83,54 @@ def walk_step(
     now_ms = bars.known_ms[step]
     first, end = bars.starts[step], bars.starts[step + 1]
     for row in range(first, end):
-        book = books[bars.symbol[row]]
+        symbol = bars.symbol[row]
+        book = books[symbol]
         book.last_close_px = bars.close[row]
         book.is_closed = 0
-        if book.direction != 0 or book.pending != NO_ORDER:
-            open_bar(row, now_ms, bars, terms, book, account, trades)
+        was_open = book.direction != 0
+        if book.pending != NO_ORDER:
+            fill_pending(symbol, bars.open[row], now_ms, terms, book, account, trades)
+        if book.direction != 0:
+            if was_open:
+                book.bars_held += 1
+            touched, level_px = protective_exit(
+                book.direction,
+                bars.open[row],
+                bars.high[row],
+                bars.low[row],
+                book.stop_px,
+                book.target_px,
+            )
+            if touched != NO_EXIT:
+                reason = STOPPED if touched == STOP else TOOK_PROFIT
+                close_position(symbol, level_px, reason, now_ms, terms, book, account, trades)
     mark(books, account)
     n_trades = account.n_trades
     for row in range(first, end):
         side = int(sides[row])
-        book = books[bars.symbol[row]]
-        if side != 0 or book.direction != 0:
-            decide(row, side, now_ms, bars, terms, book, account, trades)
+        symbol = bars.symbol[row]
+        book = books[symbol]
+        action = decision(
+            side, book.direction, book.bars_held, terms.max_hold_bars, book.is_closed != 0
+        )
+        if action != STAY:
+            decide(symbol, action, side, bars.close[row], now_ms, terms, book, account, trades)
     if account.n_trades != n_trades:
         mark(books, account)
 
 
-def open_bar(
-    row: int,
-    now_ms: int,
-    bars: Bars,
-    terms: Record,
-    book: Record,
-    account: Record,
-    trades: RecordArray,
-) -> None:
-    """The pending order fills at the open, then a position, one opened just now included, meets the bar's range."""
-    symbol = bars.symbol[row]
-    was_open = book.direction != 0
-    fill_pending(symbol, bars.open[row], now_ms, terms, book, account, trades)
-    if book.direction == 0:
-        return
-    if was_open:
-        book.bars_held += 1
-    touched, level_px = protective_exit(
-        book.direction,
-        bars.open[row],
-        bars.high[row],
-        bars.low[row],
-        book.stop_px,
-        book.target_px,
-    )
-    if touched != NO_EXIT:
-        reason = STOPPED if touched == STOP else TOOK_PROFIT
-        close_position(symbol, level_px, reason, now_ms, terms, book, account, trades)
-
-
 def decide(
-    row: int,
+    symbol: int,
+    action: int,
     side: int,
+    close_px: float,
     now_ms: int,
-    bars: Bars,
     terms: Record,
     book: Record,
     account: Record,
     trades: RecordArray,
 ) -> None:
     """The order given at this close becomes the pending one; by `signal_close` it fills here, at once."""
-    action = decision(
-        side, book.direction, book.bars_held, terms.max_hold_bars, book.is_closed != 0
-    )
-    if action == STAY:
-        return
     if action == OPEN:
         if account.equity_usd <= 0.0:
             account.n_refused += 1
@@ -161,7 +147,7 @@ def decide(
         book.pending = ORDER_CLOSE
         book.pending_reason = TIMED_OUT if action == CLOSE_TIME else REVERSED
     if terms.fills_at_close != 0:
-        fill_pending(bars.symbol[row], bars.close[row], now_ms, terms, book, account, trades)
+        fill_pending(symbol, close_px, now_ms, terms, book, account, trades)
 
 
 def fill_pending(
