@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mei.data.candle_db import expand_db_set, interval_ms_or_zero, load_candles, time_range_ms
+from mei.data.sqlite_file import reading
 from mei.model.errors import ConfigError, DataError
 from tests.data.databases import (
     CANDLES,
@@ -52,6 +53,15 @@ def test_the_earlier_file_wins(tmp_path: Path) -> None:
     assert load(f"{first},{second}").close.tolist() == [2.0, 2.0, 1.0, 1.0, 2.0]
     assert load(f"{second},{first}").close.tolist() == [2.0] * 5
     assert hours(load(f"{first},{second}"), "BTC") == [0, 1, 2, 3, 4]
+
+
+def test_the_earlier_file_wins_for_every_bar_of_a_long_series(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.db" for number in range(3)]
+    for number, file in enumerate(files):
+        mine = [bar("BTC", hour, c=number) for hour in range(2000) if hour % (3 - number) == 0]
+        make(file, CANDLES, mine)
+    expected = [0 if hour % 3 == 0 else 1 if hour % 2 == 0 else 2 for hour in range(2000)]
+    assert load(",".join(map(str, files))).close.tolist() == expected
 
 
 def test_a_bar_that_stands_twice_in_a_file_without_key_is_taken_once(tmp_path: Path) -> None:
@@ -206,6 +216,16 @@ def test_a_database_in_wal_mode_is_read_even_where_nothing_can_be_written(tmp_pa
         (
             tmp_path / name
         ).mkdir()  # as little as in a read-only folder can SQLite make its files here
+    assert load(db).n_rows == 1
+
+
+def test_a_database_that_is_read_cannot_be_written_to(tmp_path: Path) -> None:
+    db = make(tmp_path / "a.db", CANDLES, [bar("BTC", 0)])
+    with (
+        pytest.raises(DataError, match=r"a\.db: .*attempt to write a readonly database"),
+        reading(str(db), "candles", ("t",), "candle database") as database,
+    ):
+        database.execute("DELETE FROM candles")
     assert load(db).n_rows == 1
 
 

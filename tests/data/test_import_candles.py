@@ -140,16 +140,8 @@ def test_months_read_back_as_the_single_file(research: Path, tmp_path: Path) -> 
 def test_longer_bars_are_made_and_what_they_lack_is_told(
     research: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = (
-        "--research-dir",
-        research,
-        "--timeframe",
-        "1m",
-        "--symbols",
-        "BTC/USDT",
-        "--as",
-        "BTC",
-    )
+    arguments = ("--research-dir", research, "--timeframe", "1m")
+    arguments += ("--symbols", "BTC/USDT, BTC/USDT,", "--as", "BTC")
     imported(*arguments, "--resample", "1h", "--db", tmp_path / "c.db")
     made = load(tmp_path / "c.db")
     assert (made.symbols, made.interval, made.interval_ms) == (("BTC",), "1h", 3_600_000)

@@ -68,7 +68,7 @@ def import_candles(
     """Put candle or funding files into the databases that replay and sweep read.
 
     Importing the same again changes nothing; a bar that is there with other values is an error without --replace.
-    Every series is one transaction. Gaps, dropped rows and overlaps are told.
+    Every series is one transaction for each database. Gaps, dropped rows and overlaps are told.
     """
     if (db is None) == (funding_db is None):
         raise ConfigError(
