@@ -16,7 +16,8 @@ CHUNK_BARS = 512
 def highest_before(values: FloatArray, lookback: int, tail: FloatArray, out: FloatArray) -> None:
     """out[t] = the largest of the `lookback` values before t; `tail` is scratch of the same shape.
 
-    A window spans two blocks of `lookback` bars at most: the tail of one and the head of the next.
+    A window spans two blocks of `lookback` bars at most: the tail of one and the head of the next. The lowest is the
+    highest of the negated values, negated: no bit is lost.
     """
     n = len(values)
     _largest_to_block_end(values, lookback, tail)
@@ -45,12 +46,6 @@ def _largest_to_block_end(values: FloatArray, lookback: int, tail: FloatArray) -
             if values[i] > largest:
                 largest = values[i]
             tail[i] = largest
-
-
-def negated(values: FloatArray, out: FloatArray) -> None:
-    """out = -values: the lowest low is the highest of the negated lows, negated (exact)."""
-    for i in range(len(values)):
-        out[i] = -values[i]
 
 
 def z_scores(
