@@ -19,6 +19,7 @@ from mei.model.errors import ConfigError
 
 _TAG = "tag:yaml.org,2002:"
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
+_MAX_DIGITS = 40
 
 _NULL = "~|null|Null|NULL|"
 _BOOL = "true|True|TRUE|false|False|FALSE"
@@ -75,10 +76,13 @@ class _Loader(yaml.SafeLoader):
         text = self._text(node, _INT, "a whole number")
         digits = text.lstrip("+-")
         base = _INT_BASES.get(digits[:2])
-        whole = int(digits, 10) if base is None else int(digits[2:], base)
+        # Python refuses to read thousands of decimal digits; so many are too large anyhow.
+        whole = int(digits[:_MAX_DIGITS], 10) if base is None else int(digits[2:], base)
         whole = -whole if text.startswith("-") else whole
         if not _MIN_INT <= whole <= _MAX_INT:
-            _fail(f"a whole number must be {_MIN_INT} to {_MAX_INT}, was {text}", node)
+            _fail(
+                f"a whole number must be {_MIN_INT} to {_MAX_INT}, was {text[:_MAX_DIGITS]}", node
+            )
         return whole
 
     def construct_real(self, node: yaml.Node) -> float | str:
@@ -158,8 +162,8 @@ def parse_yaml(text: str, source: str, *, only: Collection[str] | None = None) -
     source: stands before the line in messages. only: of a mapping at the root take these keys; whatever else is there
     must only be well-formed, and tags of the user's are passed over (TaggedMapping). Raises ConfigError.
     """
-    loader = (_Loader if only is None else _LenientLoader)(text)
     try:
+        loader = (_Loader if only is None else _LenientLoader)(text)
         root = loader.get_single_node()
         if root is None:
             return None
@@ -174,8 +178,6 @@ def parse_yaml(text: str, source: str, *, only: Collection[str] | None = None) -
         raise ConfigError(f"{source}: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise ConfigError(f"{source}: lists and mappings must not be nested so deeply") from error
-    finally:
-        loader.dispose()
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:

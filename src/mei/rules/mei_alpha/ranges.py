@@ -102,7 +102,7 @@ _OF_UNIT: Final[dict[str, Range]] = {"RSI": _INDEX, "ADX": _INDEX, "percent": _P
 _ORDERED: Final[tuple[tuple[str, str, bool, str | None], ...]] = (
     ("indicators.ema_fast_window", "indicators.ema_slow_window", False, None),
     ("trade.vol_scalar_min", "trade.vol_scalar_max", True, None),
-    ("trade.reentry_cooldown_min_mins", "trade.reentry_cooldown_max_mins", True, None),
+    ("trade.reentry_cooldown_min_mins", "trade.reentry_cooldown_max_mins", True, "trade.reentry_cooldown_minutes"),
     ("thresholds.ranging.rsi_low", "thresholds.ranging.rsi_high", False, "filters.enable_ranging_filter"),
     (
         "market_regime.auto_reverse_breadth_low",
@@ -150,6 +150,15 @@ def relation_faults(config: Config) -> Iterator[tuple[str, str]]:
             small,
             f"must be {must} {large} ({config[large]!r}), was {config[small]!r}",
         )
+
+
+def relation_words() -> list[str]:
+    """The orders that `relation_faults` asks for, a sentence each."""
+    return [
+        f"`{small}` must be {'at most' if may_equal else 'below'} `{large}`"
+        + (f" while `{switch}` is on" if switch else "")
+        for small, large, may_equal, switch in _ORDERED
+    ]
 
 
 def config_faults(config: Config) -> list[str]:
