@@ -64,8 +64,9 @@ def test_not_a_number(text: str) -> None:
     "text",
     [
         "010", "-010", "00", "1_000", "1_0.5", "12:30", "190:20:30.15", "2025-01-01", "0X1F", "0O17", "0B1", "0x",
-        "0o8", "0b2", "0x-1", "+-1", "--1", "1e400", "-1e400", "1e", "1.5.2", ".", ".e3", "e3", "+", "inf", "nan", "+.nan",
-        "Infinity", "-nan", "yes", "no", "on", "off", "y", "n", "Yes", "tRUE", "nULL", "NaN", "=", "<<", "1h", "0.5%",
+        "0o8", "0b2", "0x-1", "+-1", "--1", "1e400", "-1e400", "1e", "1.5.2", ".", ".e3", "e3", "+", "inf", "nan",
+        "+.nan", "Infinity", "-nan", "yes", "no", "on", "off", "y", "n", "Yes", "tRUE", "nULL", "NaN", "=", "<<", "1h",
+        "0.5%",
     ],
 )  # fmt: skip
 def test_everything_else_is_text(text: str) -> None:
