@@ -198,10 +198,11 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], said: str
     assert done.stderr.count("\n") == 1
 
 
-def test_program_without_a_command_shows_its_help() -> None:
+def test_program_without_a_command_shows_its_help_and_fails() -> None:
     done = run()
-    assert done.returncode == 0
-    assert "Commands" in done.stdout
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Commands" in done.stderr
 
 
 def test_reader_that_goes_away_is_no_traceback() -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mei.cli.contributed import ContributedGroup
+from mei.cli.versions import PROGRAM, print_version
 from mei.model.errors import MeiError
 
-PROGRAM = "mei-backtester"
 _TRACEBACK_FLAG = "--traceback"
 _EXIT_INTERRUPTED = 130
 #: Typer exports only subclasses of the usage error it raises.
@@ -29,25 +28,22 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"{PROGRAM} {version(PROGRAM)}")
-        raise typer.Exit
-
-
 @app.callback(invoke_without_command=True)
 def _options(
     ctx: typer.Context,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", "-V", callback=print_version, is_eager=True, help="Show the version."
+        ),
     ] = False,
     _traceback: Annotated[
         bool, typer.Option(_TRACEBACK_FLAG, help="Show where an error came from.")
     ] = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+        typer.echo(ctx.get_help(), err=True)
+        raise typer.Exit(2)
 
 
 @app.command(short_help="Write the deterministic sample: 1m candles, three regimes, two gaps.")
@@ -77,6 +73,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line; the exit code. Errors are told in one line on stderr."""
     wants_traceback = _TRACEBACK_FLAG in arguments
     arguments = [argument for argument in arguments if argument != _TRACEBACK_FLAG]
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
     try:
         command = typer.main.get_command(app)
         with command.make_context(PROGRAM, arguments) as context:

@@ -1,0 +1,289 @@
+"""The candles, rates and bounds of a run: which databases, which part of them, which symbols.
+
+Specification part 2, H.3 to H.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mei.data.candle_db import expand_db_set, interval_ms_or_zero, load_candles, time_range_ms
+from mei.data.funding_db import load_funding
+from mei.data.universe_db import active_symbols
+from mei.model.candles import Candles, FundingRates
+from mei.model.errors import ConfigError, DataError
+from mei.model.semantics import Semantics
+from mei.workflows.strategy import BacktestStrategy, Tell
+from mei.workflows.window import Coverage, Window, describe_window, resolve_window
+
+
+@dataclass(frozen=True, slots=True)
+class MarketRequest:
+    """What the command line says about data. Databases as sets of files; times in epoch ms UTC."""
+
+    candles_db: str | None = None
+    interval: str | None = None
+    exit_candles_db: str | None = None
+    exit_interval: str | None = None
+    entry_candles_db: str | None = None
+    entry_interval: str | None = None
+    funding_db: str | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    auto_scope: bool = True
+    universe_filter: bool = False
+    universe_db: str | None = None
+    symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of candles. is_scoped: whether its extent bounds the run by itself."""
+
+    db_set: str
+    interval: str
+    is_scoped: bool = True
+
+    @property
+    def label(self) -> str:
+        """The set in messages: its first file, and how many there are besides."""
+        files = expand_db_set(self.db_set)
+        if len(files) < 2:
+            return self.db_set
+        return f"{files[0]} (+{len(files) - 1} partitions)"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the bars of a run come from."""
+
+    main: Series
+    exit: Series | None
+    entry: Series | None
+
+    def around(self) -> list[Series]:
+        """The finer series whose extent bounds the run."""
+        return [one for one in (self.exit, self.entry) if one is not None and one.is_scoped]
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """The main candles that are left, and which of their symbols may be traded (None = all)."""
+
+    candles: Candles
+    traded: frozenset[str] | None
+
+    @property
+    def tradable(self) -> tuple[str, ...]:
+        """Symbols that may be traded, in the order of the candles."""
+        return tuple(s for s in self.candles.symbols if self.traded is None or s in self.traded)
+
+
+@dataclass(frozen=True, slots=True)
+class Besides:
+    """What else a run may need."""
+
+    exit_candles: Candles | None
+    entry_candles: Candles | None
+    funding: FundingRates | None
+
+
+def find_sources(request: MarketRequest, strategy: BacktestStrategy) -> Sources:
+    """Flags first, then the strategy's settings, then `candles_dbs/candles_<interval>.db`."""
+    interval = request.interval or strategy.interval("main")
+    main = Series(request.candles_db or default_db(interval), interval)
+    return Sources(
+        main,
+        _finer("exit", request.exit_candles_db, request.exit_interval, strategy, interval),
+        _finer("entry", request.entry_candles_db, request.entry_interval, strategy, interval),
+    )
+
+
+def default_db(interval: str) -> str:
+    """Where candles of an interval lie if nothing else is said."""
+    return f"candles_dbs/candles_{interval}.db"
+
+
+def known_after_ms(interval: str, semantics: Semantics) -> int:
+    """From a bar's open to the time a run calls it by: its length, or 0 with bar_time = open."""
+    if semantics.bar_time == "open":
+        return 0
+    length_ms = interval_ms_or_zero(interval)
+    if length_ms <= 0:
+        raise ConfigError(
+            f"an interval must be a length such as 1m, 1h or 1d, was {interval!r}: when its bars close cannot be told "
+            "otherwise; label the candles so, or give --semantics reference"
+        )
+    return length_ms
+
+
+def find_window(
+    request: MarketRequest, scope: Sequence[Series], semantics: Semantics, program: str, tell: Tell
+) -> Window:
+    """The effective window, told."""
+
+    def coverages() -> list[Coverage]:
+        found = []
+        for one in scope:
+            first_ms, last_ms = time_range_ms(one.db_set, one.interval)
+            last_ms += known_after_ms(one.interval, semantics)
+            found.append(Coverage(one.label, one.interval, first_ms, last_ms))
+        return found
+
+    window = resolve_window(
+        request.start_ms, request.end_ms, coverages, auto_scope=request.auto_scope, tell=tell
+    )
+    tell(f"[{program}] Effective time range: {describe_window(window)}")
+    return window
+
+
+def load_universe(
+    request: MarketRequest,
+    main: Series,
+    window: Window,
+    semantics: Semantics,
+    program: str,
+    tell: Tell,
+    *,
+    cut: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None,
+) -> Universe:
+    """The main candles, whole, of the symbols that are left. `cut` may take symbols away after the universe filter.
+
+    DataError when none is left or the one asked for is not there.
+    """
+    candles = load_candles(main.db_set, main.interval, tell=tell)
+    if candles.n_rows == 0:
+        raise DataError(
+            f"there must be candles of interval {main.interval!r} in {main.label}, no candles were found: "
+            "check --candles-db and --interval"
+        )
+    if request.symbol is not None and request.symbol not in candles.symbols:
+        raise DataError(unknown_symbol(request.symbol, candles))
+    kept = candles.symbols
+    if request.universe_filter:
+        kept = _listed(request, candles, main, window, semantics, program, tell)
+    traded = None
+    if request.symbol is not None:
+        if semantics.context == "universe":
+            traded = frozenset({request.symbol})
+        else:
+            kept = (request.symbol,)
+    if kept != candles.symbols:
+        tell(f"[{program}] Symbol universe: {len(candles.symbols)} -> {len(kept)} symbols")
+    if cut is not None:
+        kept = cut(kept)
+    if not kept:
+        raise DataError("candles must be left after filtering symbols, none are: check the filters")
+    if kept != candles.symbols:
+        candles = candles.restricted_to(kept)
+    told = f"{candles.n_rows} bars across {len(candles.symbols)} symbols"
+    alone = "" if traded is None else f", trading {request.symbol}"
+    tell(f"[{program}] Loaded {told}{alone}")
+    return Universe(candles, traded)
+
+
+def load_besides(
+    request: MarketRequest,
+    sources: Sources,
+    universe: Universe,
+    window: Window,
+    semantics: Semantics,
+    program: str,
+    tell: Tell,
+) -> Besides:
+    """Finer candles and funding rates inside the window, of the symbols that may be traded."""
+    load = partial(_load_finer, universe, window, semantics, program, tell)
+    exit_candles = load("exit", sources.exit)
+    entry_candles = load("entry", sources.entry)
+    funding = None
+    if request.funding_db is not None:
+        tell(f'[{program}] Loading funding rates from "{request.funding_db}"')
+        # Positions held from the start on pay the rate that was set before it.
+        from_ms = None if semantics.funding == "held" else window.from_ms
+        found = load_funding(request.funding_db, from_ms=from_ms, to_ms=window.to_ms, tell=tell)
+        funding = found.restricted_to(universe.tradable)
+        tell(
+            f"[{program}] Funding rates: {len(funding.rate)} entries across {len(funding.symbols)} symbols"
+        )
+    return Besides(exit_candles, entry_candles, funding)
+
+
+def unknown_symbol(symbol: str, candles: Candles) -> str:
+    """A message that a symbol has no candles."""
+    available = ", ".join(f'"{name}"' for name in candles.symbols)
+    return f'Symbol "{symbol}" not found in candle DB. Available: [{available}]'
+
+
+def _finer(
+    series: str,
+    db: str | None,
+    interval: str | None,
+    strategy: BacktestStrategy,
+    main_interval: str,
+) -> Series | None:
+    wanted = interval if interval is not None else strategy.interval(series) or None
+    if db is not None:
+        return Series(db, wanted if wanted is not None else main_interval, wanted is not None)
+    return None if wanted is None else Series(default_db(wanted), wanted)
+
+
+def _load_finer(
+    universe: Universe,
+    window: Window,
+    semantics: Semantics,
+    program: str,
+    tell: Tell,
+    name: str,
+    series: Series | None,
+) -> Candles | None:
+    if series is None:
+        return None
+    tell(f'[{program}] Loading {name} candles from "{series.db_set}" (interval={series.interval})')
+    # A bar is wanted if it is known inside the window.
+    after_ms = known_after_ms(series.interval, semantics)
+    from_ms, to_ms = (
+        None if bound is None else bound - after_ms for bound in (window.from_ms, window.to_ms)
+    )
+    candles = load_candles(series.db_set, series.interval, from_ms=from_ms, to_ms=to_ms, tell=tell)
+    candles = candles.restricted_to(universe.tradable)
+    tell(
+        f"[{program}] {name.capitalize()} candles: {candles.n_rows} bars across {len(candles.symbols)} symbols"
+    )
+    return candles
+
+
+def _listed(
+    request: MarketRequest,
+    candles: Candles,
+    main: Series,
+    window: Window,
+    semantics: Semantics,
+    program: str,
+    tell: Tell,
+) -> tuple[str, ...]:
+    path = request.universe_db or _universe_beside(main)
+    first_ms, last_ms = int(candles.open_ms.min()), int(candles.open_ms.max())
+    last_ms += known_after_ms(main.interval, semantics)
+    from_ms = first_ms if window.from_ms is None else window.from_ms
+    to_ms = last_ms if window.to_ms is None else window.to_ms
+    tell(f"[{program}] Universe filter enabled: range={from_ms}..{to_ms}, db={path}")
+    active = active_symbols(path, from_ms, to_ms)
+    if request.symbol is not None and request.symbol not in active:
+        raise DataError(
+            f'symbol "{request.symbol}" must be active in the universe history {path} in the selected window, is not'
+        )
+    kept = tuple(symbol for symbol in candles.symbols if symbol in active)
+    if not kept:
+        raise DataError(
+            f"candles must be left after the universe filter, of {len(candles.symbols)} symbols none is active "
+            f"in {path}"
+        )
+    return kept
+
+
+def _universe_beside(main: Series) -> str:
+    first = (expand_db_set(main.db_set) or [main.db_set])[0]
+    return str(Path(first).parent / "universe_history.db")

@@ -1,0 +1,284 @@
+"""A parameter sweep on the CPU: every combination of the axes is one replay (specification part 2, G.1 to G.6)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mei.metrics.replay import ReplayNumbers, replay_numbers
+from mei.model.bars import DAY_MS
+from mei.model.errors import ConfigError, DataError
+from mei.model.replay import ReplayInputs
+from mei.model.semantics import STRICT, Semantics
+from mei.model.yaml12 import load_yaml
+from mei.report.json_text import compact_json
+from mei.report.replay_json import numbers_object
+from mei.report.replay_text import sweep_table
+from mei.workflows.files import check_folder, write_result
+from mei.workflows.market import (
+    MarketRequest,
+    Sources,
+    Universe,
+    find_sources,
+    find_window,
+    known_after_ms,
+    load_besides,
+    load_universe,
+)
+from mei.workflows.replay import read_balance
+from mei.workflows.strategy import DEFAULT_CONFIG, MEI_ALPHA, BacktestStrategy, Tell, load_strategy
+from mei.workflows.window import Window
+
+_PROGRAM = "sweep"
+#: Symbols of parity mode `identical-symbol-universe`.
+_MOST_SYMBOLS = 52
+PRODUCTION, IDENTICAL = "production", "identical-symbol-universe"
+PARITY_MODES = (PRODUCTION, IDENTICAL)
+
+Overrides = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A dotted path and the values it takes, in their order."""
+
+    path: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSpec:
+    """What is swept. lookback: as in a replay."""
+
+    axes: tuple[Axis, ...]
+    lookback: int = 200
+
+    def combinations(self) -> list[dict[str, float]]:
+        """Every combination as path -> value; the first axis is the slowest. Of equal paths the last counts."""
+        values = itertools.product(*(axis.values for axis in self.axes))
+        return [{a.path: v for a, v in zip(self.axes, row, strict=True)} for row in values]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """What the command line asks for. top_n: rows of the printed table. threads None = one per CPU."""
+
+    spec: str
+    market: MarketRequest = field(default_factory=MarketRequest)
+    config: str = DEFAULT_CONFIG
+    live: bool = False
+    strategy: str = MEI_ALPHA
+    semantics: Semantics = STRICT
+    initial_balance_usd: float = 10_000.0
+    balance_from: str | None = None
+    output: str = "sweep_results.jsonl"
+    threads: int | None = None
+    top_n: int = 10
+    parity_mode: str = PRODUCTION
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    """One combination and what came of it."""
+
+    config_id: str
+    overrides: Overrides
+    numbers: ReplayNumbers
+
+
+def run_sweep(request: SweepRequest, tell: Tell) -> list[SweepRow]:
+    """Run every combination and write a line of JSON for each; rows by profit, best first. Raises MeiError.
+
+    `tell` hears progress and the table of the best, a line each.
+    """
+    check_folder(request.output)
+    spec = read_spec(request.spec)
+    balance = request.initial_balance_usd
+    if request.balance_from is not None:
+        balance = read_balance(request.balance_from, tell)
+    strategy = load_strategy(
+        request.strategy,
+        config=request.config,
+        live=request.live,
+        symbol=None,
+        slippage_bps=None,
+        semantics=request.semantics,
+        tell=tell,
+    )
+    combinations = spec.combinations()
+    if request.semantics.config_errors == "refuse":
+        _refuse_unknown(strategy, spec)
+    sources = find_sources(request.market, strategy)
+    _tell_spec(spec, balance, sources, tell)
+    inputs = _load(request, spec, sources, balance, strategy, tell)
+    n_threads = request.threads or _usual_threads()
+    auto = "" if request.threads else " (auto)"
+    tell(f"[sweep] Thread pool: {n_threads} threads{auto}")
+    tell(f"[sweep] Generated {len(combinations)} config combinations across {len(spec.axes)} axes")
+    started = time.perf_counter()
+    rows = _run_all(strategy, inputs, combinations, n_threads, tell)
+    took_s = time.perf_counter() - started
+    rows.sort(key=lambda row: -row.numbers.total_pnl_usd)
+    write_result(request.output, "".join(f"{compact_json(_row_object(row))}\n" for row in rows))
+    tell("")
+    tell(f"[sweep] Results written to {request.output} ({len(rows)} rows)")
+    shown = [(row.config_id, row.numbers, row.overrides) for row in rows]
+    for line in sweep_table(shown, request.top_n):
+        tell(line)
+    rate = len(rows) / took_s if took_s > 0.0 else 0.0
+    tell(f"[sweep] {len(rows)} combos completed in {took_s:.2f}s ({rate:.1f} combos/s)")
+    return rows
+
+
+def read_spec(path: str) -> SweepSpec:
+    """The axes of a YAML file; DataError naming the file and the part that is wrong."""
+    try:
+        content = load_yaml(Path(path))
+    except ConfigError as error:
+        raise DataError(f"--sweep-spec {error}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("axes"), list):
+        raise DataError(f"{path}: a sweep spec must be a mapping with a list `axes`, is not")
+    axes = tuple(
+        _axis(path, f"axes[{number}]", item) for number, item in enumerate(content["axes"])
+    )
+    lookback = content.get("lookback", 200)
+    if isinstance(lookback, bool) or not isinstance(lookback, int) or lookback < 0:
+        raise DataError(
+            f"{path}: lookback of a sweep spec must be a whole number from 0 on, was {lookback!r}"
+        )
+    balance = content.get("initial_balance", 0.0)
+    if not _is_number(balance):
+        raise DataError(
+            f"{path}: initial_balance of a sweep spec must be a number, was {balance!r}"
+        )
+    return SweepSpec(axes, lookback)
+
+
+def _axis(path: str, where: str, item: Any) -> Axis:
+    if not isinstance(item, dict) or not isinstance(item.get("path"), str):
+        raise DataError(f"{path}: {where} of a sweep spec must have a `path`, was {item!r:.80}")
+    values = item.get("values")
+    if not isinstance(values, list):
+        raise DataError(
+            f"{path}: {where} of a sweep spec must have a list `values`, was {item!r:.80}"
+        )
+    for number, value in enumerate(values):
+        if not _is_number(value):
+            raise DataError(
+                f"{path}: {where}.values[{number}] of a sweep spec must be a number, was {value!r:.80}"
+            )
+    return Axis(item["path"], tuple(map(float, values)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _refuse_unknown(strategy: BacktestStrategy, spec: SweepSpec) -> None:
+    _, unknown = strategy.with_swept({axis.path: 1.0 for axis in spec.axes})
+    if unknown:
+        from mei.rules.mei_alpha.keys import SWEPT
+
+        close = get_close_matches(unknown[0], SWEPT, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ConfigError(
+            f"every axis must be a setting that can be swept, {', '.join(unknown)} is none{hint}: correct the "
+            "sweep spec, or give --semantics strict,config_errors=defaults to leave it without effect"
+        )
+
+
+def _tell_spec(spec: SweepSpec, balance: float, sources: Sources, tell: Tell) -> None:
+    tell(
+        f"[sweep] {len(spec.axes)} axes, initial_balance={balance:g}, lookback={spec.lookback}, "
+        f"interval={sources.main.interval} (db: {sources.main.db_set})"
+    )
+    for name, series in (("Exit", sources.exit), ("Entry", sources.entry)):
+        if series is not None and series.is_scoped:
+            tell(f"[sweep] {name} interval: {series.interval} (db: {series.db_set})")
+    for axis in spec.axes:
+        tell(f"  - {axis.path} ({len(axis.values)} values: {list(axis.values)})")
+
+
+def _load(
+    request: SweepRequest,
+    spec: SweepSpec,
+    sources: Sources,
+    balance: float,
+    strategy: BacktestStrategy,
+    tell: Tell,
+) -> ReplayInputs:
+    semantics = request.semantics
+    known_after_ms(sources.main.interval, semantics)
+    scope = [sources.main, *sources.around()]
+    window = find_window(request.market, scope, semantics, _PROGRAM, tell)
+    if window.from_ms is not None and window.to_ms is not None:
+        days = (window.to_ms - window.from_ms) / DAY_MS
+        tell(f"[auto-scope] Scoped period length: {days:.1f} days")
+
+    def cut(symbols: tuple[str, ...]) -> tuple[str, ...]:
+        kept = symbols[:_MOST_SYMBOLS] if request.parity_mode == IDENTICAL else symbols
+        tell(f"[sweep] Parity mode: {request.parity_mode} ({len(kept)} of {len(symbols)} symbols)")
+        return kept
+
+    universe: Universe = load_universe(
+        request.market, sources.main, window, semantics, _PROGRAM, tell, cut=cut
+    )
+    besides = load_besides(request.market, sources, universe, window, semantics, _PROGRAM, tell)
+    strategy.prepare(universe.candles.symbols)
+    bounds = window if semantics.sweep_window == "applied" else Window(None, None)
+    return ReplayInputs(
+        candles=universe.candles,
+        exit_candles=besides.exit_candles,
+        entry_candles=besides.entry_candles,
+        funding=besides.funding,
+        from_ms=bounds.from_ms,
+        to_ms=bounds.to_ms,
+        initial_balance_usd=balance,
+        lookback=spec.lookback,
+        traded=universe.traded,
+    )
+
+
+def _usual_threads() -> int:
+    wanted = os.environ.get("RAYON_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0))
+
+
+def _run_all(
+    strategy: BacktestStrategy,
+    inputs: ReplayInputs,
+    combinations: Sequence[Overrides],
+    n_threads: int,
+    tell: Tell,
+) -> list[SweepRow]:
+    """Rows in the order of the combinations. The first runs alone: it compiles what the others use."""
+
+    def one(number: int) -> tuple[SweepRow, list[str]]:
+        overrides = combinations[number]
+        swept, unknown = strategy.with_swept(overrides)
+        result = swept.run(inputs)
+        numbers = replay_numbers(result, swept.reasons(result))
+        return SweepRow(f"sweep_{number:04d}", overrides, numbers), unknown
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        first = [one(number) for number in range(min(1, len(combinations)))]
+        rest: Iterable[tuple[SweepRow, list[str]]] = pool.map(one, range(1, len(combinations)))
+        rows = []
+        for row, unknown in itertools.chain(first, rest):
+            rows.append(row)
+            for path in unknown:
+                tell(f"[sweep] Unknown override path: {path}")
+    return rows
+
+
+def _row_object(row: SweepRow) -> dict[str, Any]:
+    return numbers_object(row.config_id, row.numbers) | {"overrides": dict(row.overrides)}
