@@ -1,0 +1,236 @@
+"""What happens to positions when a bar arrives: pending orders, resting orders, exits decided on its close.
+
+Readings of docs/concepts/semantics.md that its text leaves open are marked `Reading:`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tests.oracles.mei_alpha.bank import NEUTRAL, Bar, Config, Snapshot
+from tests.oracles.mei_alpha.book import AddOrder, Book, ExitOrder, OpenOrder
+from tests.oracles.mei_alpha.position import (
+    Exit,
+    Position,
+    check_exit,
+    take_profit_at,
+    target_level,
+    update_trailing,
+    update_trailing_as_configured,
+)
+
+FLIP = "Signal Flip"
+
+
+def readiness(c: Config) -> int:
+    """R of warm_up = ready: bars until every indicator in use has left its start-up phase."""
+    i = "indicators."
+    need = [
+        2 * int(c[i + "adx_window"]),
+        int(c[i + "ema_slow_window"]),
+        int(c[i + "ema_fast_window"]),
+        int(c[i + "bb_window"]) + int(c[i + "bb_width_avg_window"]) - 1,
+        int(c[i + "atr_window"]),
+        int(c[i + "rsi_window"]) + 1,
+        int(c[i + "vol_sma_window"]),
+        int(c[i + "vol_trend_window"]),
+        int(c["thresholds.entry.ave_avg_atr_window"]),
+        34,
+    ]
+    if c["filters.require_macro_alignment"]:
+        need.append(int(c[i + "ema_macro_window"]))
+    if c["thresholds.entry.enable_slow_drift_entries"]:
+        need.append(int(c["thresholds.entry.slow_drift_slope_window"]))
+    if c["filters.use_stoch_rsi_filter"]:
+        windows = ("rsi_window", "stoch_rsi_window", "stoch_rsi_smooth1")
+        need.append(sum(int(c[i + name]) for name in windows) - 1)
+    return max(need)
+
+
+class Market(Book):
+    """The book, and the orders that wait for a bar."""
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.pending_exits: dict[str, list[ExitOrder]] = {}
+        self.pending_adds: dict[str, AddOrder] = {}
+        self.pending_opens: dict[str, OpenOrder] = {}
+        self.ready_after = {symbol: readiness(c) for symbol, c in self.configs.items()}
+
+    def in_window(self, now: int) -> bool:
+        return not (
+            (self.from_ms is not None and now < self.from_ms)
+            or (self.to_ms is not None and now > self.to_ms)
+        )
+
+    # -- what pending orders hold ---------------------------------------------------------------------------
+
+    def leaving(self, symbol: str) -> bool:
+        """A full exit is pending."""
+        return any(order.exit.whole for order in self.pending_exits.get(symbol, ()))
+
+    def flipping(self, symbol: str) -> bool:
+        return any(order.exit.reason == FLIP for order in self.pending_exits.get(symbol, ()))
+
+    def margin_used(self) -> float:
+        """Sum of margins. Reading: symbols ascending, in each the position, its add, its order to open."""
+        total = 0.0
+        for symbol in sorted({*self.positions, *self.pending_opens, *self.pending_adds}):
+            if symbol in self.positions and not self.leaving(symbol):
+                total += self.positions[symbol].margin
+            if symbol in self.pending_adds:
+                total += self.pending_adds[symbol].margin
+            if symbol in self.pending_opens:
+                total += self.pending_opens[symbol].sized.margin
+        return total
+
+    def open_count(self) -> int:
+        staying = sum(not self.leaving(symbol) for symbol in self.positions)
+        return staying + len(self.pending_opens)
+
+    def taken(self, symbol: str) -> bool:
+        """Whether the symbol takes no decision to open: its position stays or leaves for another reason than a flip."""
+        if symbol in self.pending_opens:
+            return True
+        return symbol in self.positions and not self.flipping(symbol)
+
+    # -- a bar arrives --------------------------------------------------------------------------------------
+
+    def arrive(self, symbol: str, bar: Bar, interval: int, now: int) -> bool:
+        """Pending orders fill at the bar's open, then the position meets the bar. True when a resting order fired.
+
+        Reading: orders fill on bars outside [from, to] too (only meeting them is ruled out).
+        """
+        if self.switches.next_open:
+            self._fill_orders(symbol, bar, now)
+        if not self.switches.level or symbol not in self.positions or not self.in_window(now):
+            return False
+        p = self.positions[symbol]
+        if bar[0] < p.met_until:
+            return False
+        p.met_until = bar[0] + interval
+        return self._meet(p, bar, now)
+
+    def _fill_orders(self, symbol: str, bar: Bar, now: int) -> None:
+        """Exits first (in the order of decision: a partial one, then a flip), then the add, then the opening."""
+        t, open_px = bar[0], bar[1]
+        waiting = []
+        for order in self.pending_exits.pop(symbol, []):
+            if t < order.now:
+                waiting.append(order)
+            elif symbol in self.positions:
+                self.apply_exit(self.positions[symbol], order.exit, open_px, now)
+        if waiting:
+            self.pending_exits[symbol] = waiting
+        add = self.pending_adds.get(symbol)
+        if add is not None and t >= add.now:
+            del self.pending_adds[symbol]
+            if symbol in self.positions:
+                self.fill_add(add, open_px, now, t)
+        order_to_open = self.pending_opens.get(symbol)
+        if order_to_open is not None and t >= order_to_open.now:
+            del self.pending_opens[symbol]
+            # Reading: dropped while a position is there (its flip was removed by a resting partial exit).
+            if symbol not in self.positions:
+                self._open_at(order_to_open, bar, now)
+
+    def _open_at(self, order: OpenOrder, bar: Bar, now: int) -> None:
+        t, open_px = bar[0], bar[1]
+        p = self.fill_open(order, open_px, order.sized.notional / open_px, now, t)
+        if self.switches.level:
+            self.rest(p, self.banks[order.symbol].newest, p.entry)
+        if self.switches.held and self.switches.known_at_close:
+            self.pay_held(p, now, inclusive=False)
+
+    def _meet(self, p: Position, bar: Bar, now: int) -> bool:
+        _, open_px, high, low, _, _ = bar
+        c = self.configs[p.symbol]
+        worst, best = (low, high) if p.is_long else (high, low)
+        stop, target = p.stop_px, target_level(p, c)
+        if p.reached_stop(worst, stop):
+            exit_ = Exit(p.stop_reason)
+            px = open_px if p.reached_stop(open_px, stop) else stop
+        elif p.reached_target(best, target):
+            taken = take_profit_at(p, target, c)
+            if taken is None:
+                return False
+            exit_ = taken
+            px = open_px if p.reached_target(open_px, target) else target
+        else:
+            return False
+        self.pending_exits.pop(p.symbol, None)
+        self.pending_adds.pop(p.symbol, None)
+        self.apply_exit(p, exit_, px, now)
+        if not exit_.whole:
+            # Reading: "the fill price" is the level (or open) it fired at, before slippage.
+            self.rest(p, p.judged_by, px)
+        return True
+
+    # -- decisions on a close -------------------------------------------------------------------------------
+
+    def evaluate(self, symbol: str, x: Snapshot, now: int) -> None:
+        """A.4 step 4 and A.7: exit checks on x, else the trailing update."""
+        if symbol not in self.positions or self.pending_exits.get(symbol):
+            return
+        if self.exit_cooldown(symbol, now):
+            return
+        p, c = self.positions[symbol], self.configs[symbol]
+        smart = not self.switches.ready or self.banks[symbol].n >= self.ready_after[symbol]
+        exit_ = check_exit(p, x, c, smart=smart)
+        if exit_ is not None:
+            self.decide_exit(p, exit_, x.close, now)
+        elif self.switches.configured:
+            update_trailing_as_configured(p, x, c)
+        else:
+            update_trailing(p, x, c)
+        if self.switches.level and symbol in self.positions and not self.leaving(symbol):
+            self.rest(p, x, x.close)
+
+    def decide_exit(self, p: Position, exit_: Exit, close: float, now: int) -> None:
+        if self.switches.next_open:
+            self.pending_exits.setdefault(p.symbol, []).append(ExitOrder(exit_, now))
+        else:
+            self.apply_exit(p, exit_, close, now)
+
+    def decide_open(self, order: OpenOrder) -> None:
+        self.last_entry[order.symbol] = order.now
+        if self.switches.next_open:
+            self.pending_opens[order.symbol] = order
+            return
+        p = self.fill_open(order, order.snapshot.close, order.sized.size, order.now, order.now)
+        if self.switches.level:
+            self.rest(p, order.snapshot, p.entry)
+
+    def decide_add(self, order: AddOrder, close: float) -> None:
+        self.last_entry[order.symbol] = order.now
+        if self.switches.next_open:
+            self.pending_adds[order.symbol] = order
+        else:
+            self.fill_add(order, close, order.now, order.now)
+
+    def start_with(self, position: dict[str, Any], first_step: float) -> None:
+        """A position of an init-state. Its resting stop is made before any bar: from the neutral snapshot."""
+        p = Position(
+            symbol=position["symbol"],
+            is_long=position["side"] == "long",
+            entry=float(position["entry_price"]),
+            size=float(position["size"]),
+            confidence=int(position["confidence"]),
+            entry_atr=float(position["entry_atr"]),
+            adx_threshold=float(position.get("entry_adx_threshold", 0.0)),
+            leverage=float(position["leverage"]),
+            margin=float(position["margin_used"]),
+            open_time=int(position.get("open_time_ms", 0)),
+            last_add_time=int(position.get("last_add_time_ms", 0)),
+            trailing=position.get("trailing_sl"),
+            adds=int(position.get("adds_count", 0)),
+            tp1_taken=bool(position.get("tp1_taken", False)),
+            met_until=-math.inf,
+            paid_until=first_step,
+        )
+        self.positions[p.symbol] = p
+        self.rest(p, NEUTRAL, p.entry)
