@@ -1,8 +1,8 @@
 """Mei Alpha over whole histories: three stages, each computed once for each distinct record it reads.
 
-1. `indicators_of`: columns of every main bar (windows). 2. `screen`: candidates (gates, signals, filters).
-3. `replay`'s walk: positions, orders, money (risk). A stage is given its own record and no other, so what it depends on is what
-its key is made of.
+1. `indicators_of`: indicators of every main bar (windows). 2. `screen`: candidates (gates, signals, filters).
+3. `walk_market`: positions, orders, money (risk). A stage is given its own record and no other, so what it depends on is
+what its key is made of.
 """
 
 from __future__ import annotations
@@ -16,33 +16,31 @@ import numpy as np
 from mei.engines.bind import bind_cpu
 from mei.engines.mei_alpha_market import Market, prepare
 from mei.engines.mei_alpha_state import continuation_of, first_state, is_btc
-from mei.model.bars import FloatArray, IntArray
+from mei.model.bars import FloatArray
 from mei.model.candles import Candles
 from mei.model.errors import ConfigError, DataError
 from mei.model.replay import ReplayInputs, ReplayResult
-from mei.model.semantics import REFERENCE, Semantics
-from mei.rules.mei_alpha.columns import Extras, fill_symbol
+from mei.model.semantics import Semantics
+from mei.rules.mei_alpha.columns import BANK, N_COLUMNS, fill_bank, fill_symbol, longest_window
 from mei.rules.mei_alpha.indicators import INDICATOR_STATE_DTYPE
 from mei.rules.mei_alpha.records import (
     CANDIDATE_DTYPE,
     GATES,
+    INDICATOR_ROW_DTYPE,
     indicators_record,
     ready_bars,
     risk_record,
     screen_record,
-    switches_record,
 )
 from mei.rules.mei_alpha.screen import (
-    Scene,
     fill_breadth,
     fill_btc,
+    order_candidates,
     screen_entry_bars,
     screen_main_bars,
 )
-from mei.rules.mei_alpha.snapshot import Columns
-from mei.rules.mei_alpha.steps import sort_by_step
 from mei.rules.mei_alpha.walk import finish, walk
-from mei.rules.mei_alpha.world import Candidates, State, World
+from mei.rules.mei_alpha.world import State, World
 
 Config = Mapping[str, Any]
 
@@ -63,6 +61,8 @@ _WINDOWS = (
     "thresholds.entry.ave_avg_atr_window",
     "thresholds.entry.slow_drift_slope_window",
 )
+#: Bars a bank takes at a time: what one indicator leaves in the cache the next one reads there.
+_BANK_BARS = 1024
 #: Trades the log holds at first; it grows by running again.
 _FIRST_LOG = 4096
 _SLOPE = "thresholds.entry.slow_drift_slope_window"
@@ -80,31 +80,23 @@ class SymbolConfigs:
         """The configuration of a symbol."""
         return self.by_symbol.get(symbol, self.portfolio)
 
-    def distinct(self, symbols: tuple[str, ...]) -> tuple[list[Config], IntArray]:
-        """The portfolio's configuration and those of symbols, and which one is each symbol's."""
-        found = [self.portfolio]
-        which = np.zeros(len(symbols), dtype=np.int64)
-        for i, name in enumerate(symbols):
-            config = self.of(name)
-            if config is not self.portfolio:
-                which[i] = len(found)
-                found.append(config)
-        return found, which
-
 
 @dataclass(frozen=True, slots=True)
 class Indicators:
-    """Stage 1: columns of all main bars, and what the recursions need to go on."""
+    """Stage 1: INDICATOR_ROW_DTYPE of all main bars; banks and states of each symbol at the end of its bars."""
 
-    columns: Columns
+    rows: Any
+    banks: list[FloatArray]
     states: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """Stage 2: candidates by step, the counters of the gates and the number of signals."""
+    """Stage 2: candidates of main bars and sub-bars in the order of `steps`, gate counters by name, number of signals."""
 
-    candidates: Candidates
+    candidates: Any
+    ticks: Any
+    steps: Any
     gates: dict[str, int]
     n_signals: int
 
@@ -115,18 +107,12 @@ def replay(inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics) -
     Raises ConfigError for windows and bounds no run can be made with, DataError when there is no bar.
     """
     check_configs(configs)
-    market = prepare(inputs, semantics)
-    if market.n_walked == 0 or market.first_walked >= market.n_walked:
-        raise_without_bars(inputs)
-    found = indicators_of(market, configs)
-    screened = screen(market, found, configs, semantics, inputs.lookback)
-    return walk_market(market, found, screened, configs, semantics, inputs)
-
-
-def raise_without_bars(inputs: ReplayInputs) -> None:
-    """There is nothing to run over."""
     if inputs.candles.n_rows == 0:
         raise DataError("a replay needs at least one candle, the set is empty")
+    market = prepare(inputs, semantics)
+    found = indicators_of(market, configs)
+    screened = screen(market, found, configs, semantics, inputs.lookback)
+    return walk_market(market, found, screened, configs, inputs)
 
 
 def check_configs(configs: SymbolConfigs) -> None:
@@ -152,39 +138,21 @@ def check_configs(configs: SymbolConfigs) -> None:
 
 def indicators_of(market: Market, configs: SymbolConfigs) -> Indicators:
     """Stage 1 for every symbol, each with its own windows."""
-    n_rows = len(market.main.close)
-    columns = Columns(*(np.empty(n_rows) for _ in Columns._fields))
-    longest = int(np.max(market.main.end - market.main.first, initial=0))
-    extras = Extras(*(np.empty(longest) for _ in Extras._fields))
-    states = np.zeros(len(market.symbols), dtype=INDICATOR_STATE_DTYPE)
+    rows = np.empty(len(market.main), dtype=INDICATOR_ROW_DTYPE)
+    states = np.zeros(len(market.names), dtype=INDICATOR_STATE_DTYPE)
     fill = bind_cpu(fill_symbol)
-    records = {id(configs.portfolio): indicators_record(configs.portfolio)}
-    for number, name in enumerate(market.symbols):
-        config = configs.of(name)
-        if id(config) not in records:
-            records[id(config)] = indicators_record(config)
-        fill(market.main, columns, extras, number, 0, records[id(config)][0], states)
-    return Indicators(columns, states)
-
-
-def scene_of(market: Market, found: Indicators, semantics: Semantics) -> Scene:
-    """BTC direction and breadth of every step (D.1); symbols that may not be traded count only with context = universe."""
-    symbols = market.symbols
-    n_steps = len(market.step_ms)
-    breadth = np.empty(n_steps)
-    scratch = [np.zeros(n_steps + 1, dtype=np.int64) for _ in range(2)]
-    columns = found.columns
-    bind_cpu(fill_breadth)(
-        market.main, columns, market.step_of_row, len(symbols), *scratch, breadth
-    )
-    btc = np.empty(n_steps, dtype=np.int64)
-    names = [name for name in ("BTC", "BTCUSDT") if name in symbols]
-    if semantics.btc_symbol == "base":
-        names += [name for name in symbols if is_btc(name) and name not in names]
-        names = names[:1]
-    sources = [symbols.index(name) for name in names] + [-1, -1]
-    bind_cpu(fill_btc)(market.main, columns, market.step_of_row, sources[0], sources[1], btc)
-    return Scene(market.step_ms, market.step_of_row, btc, breadth, market.from_ms, market.to_ms)
+    banks = []
+    whole = np.zeros((N_COLUMNS, 0))
+    for number, name in enumerate(market.names):
+        windows = indicators_record(configs.of(name))[0]
+        n_past = int(longest_window(windows))
+        if whole.shape[1] != n_past + _BANK_BARS:
+            whole = np.zeros((N_COLUMNS, n_past + _BANK_BARS))
+        whose = market.symbols[number]
+        first, end = int(whose["first"]), int(whose["end"])
+        fill(market.main, rows, whole, n_past, first, first, end, windows, states[number])
+        banks.append(whole[:, :n_past].copy())
+    return Indicators(rows, banks, states)
 
 
 def screen(
@@ -194,120 +162,132 @@ def screen(
     semantics: Semantics,
     lookback: int,
 ) -> Screened:
-    """Stage 2 for every symbol."""
-    scene = scene_of(market, found, semantics)
-    size = max(1024, len(market.main.close) // 4)
+    """Stage 2 for every symbol that may be traded."""
+    symbols, steps = market.symbols.copy(), market.steps.copy()
+    for number, name in enumerate(market.names):
+        needed = ready_bars(configs.of(name)) if semantics.warm_up == "ready" else 0
+        symbols["entry_bars"][number] = max(lookback, needed)
+        symbols["is_btc_exempt"][number] = name.upper() == "BTC" or (
+            semantics.btc_symbol == "base" and is_btc(name)
+        )
+    set_scene(market, found, semantics, steps)
+    gates = np.zeros(len(GATES), dtype=np.int64)
+    screens = {
+        number: screen_record(configs.of(name))[0]
+        for number, name in enumerate(market.names)
+        if market.symbols["is_traded"][number]
+    }
+    rows = found.rows
+    size = max(1024, len(market.main) // 4)
     while True:
-        rows = np.empty(size, dtype=CANDIDATE_DTYPE)
-        gates = np.zeros(len(GATES), dtype=np.int64)
+        candidates = np.empty(size, dtype=CANDIDATE_DTYPE)
+        gates[:] = 0
         n_found = 0
-        for number, name in enumerate(market.symbols):
-            config = configs.of(name)
+        for number, p in screens.items():
             n_found = bind_cpu(screen_main_bars)(
                 market.main,
-                found.columns,
-                scene,
-                number,
-                _is_exempt(name, semantics),
-                needed_bars(config, lookback, semantics),
-                bool(market.is_traded[number]),
-                not market.has_entries,
-                screen_record(config)[0],
-                gates,
                 rows,
+                steps,
+                symbols,
+                number,
+                market.run[0],
+                p,
+                gates,
+                candidates,
                 n_found,
             )
         if n_found <= size:
             break
         size = n_found
-    main, main_first = _by_step(rows, n_found, scene.step_of_row[rows["row"][:n_found]], market)
-    ticks, ticks_first = _screen_entries(market, found, scene, configs, semantics, lookback)
+    candidates = _in_order(candidates, n_found, steps, "first_candidate")
+    ticks = _screen_entries(market, rows, steps, symbols, screens)
     counted = {name: int(count) for name, count in zip(GATES, gates, strict=True)}
     n_signals = counted["buy_count"] + counted["sell_count"]
-    return Screened(Candidates(main, main_first, ticks, ticks_first), counted, n_signals)
+    return Screened(candidates, ticks, steps, counted, n_signals)
 
 
-def _is_exempt(symbol: str, semantics: Semantics) -> bool:
-    return symbol.upper() == "BTC" or (semantics.btc_symbol == "base" and is_btc(symbol))
+def set_scene(market: Market, found: Indicators, semantics: Semantics, steps: Any) -> None:
+    """BTC direction and breadth of every step (D.1); symbols that may not be traded count with context = universe."""
+    n_steps = market.n_steps
+    counts_all = semantics.context == "universe"
+    totals, rising = np.zeros((2, n_steps + 1), dtype=np.int64)
+    bind_cpu(fill_breadth)(
+        market.main, found.rows, market.symbols, totals, rising, counts_all, steps, n_steps
+    )
+    traded = market.symbols["is_traded"]
+    seen = [name for i, name in enumerate(market.names) if counts_all or traded[i]]
+    names = [name for name in ("BTC", "BTCUSDT") if name in seen]
+    if semantics.btc_symbol == "base":
+        names += [name for name in seen if is_btc(name) and name not in names]
+        names = names[:1]
+    sources = [market.names.index(name) for name in names] + [-1, -1]
+    bind_cpu(fill_btc)(
+        market.main, found.rows, market.symbols, sources[0], sources[1], steps, n_steps
+    )
 
 
-def needed_bars(config: Config, lookback: int, semantics: Semantics) -> int:
-    """Bars a symbol needs before it may be entered."""
-    return max(lookback, ready_bars(config)) if semantics.warm_up == "ready" else lookback
-
-
-def _by_step(rows: Any, n_found: int, steps: IntArray, market: Market) -> tuple[Any, IntArray]:
-    first = np.zeros(len(market.step_ms) + 2, dtype=np.int64)
+def _in_order(rows: Any, n_found: int, steps: Any, field_name: str) -> Any:
+    first = np.zeros(len(steps) + 1, dtype=np.int64)
     ordered = np.empty(n_found, dtype=CANDIDATE_DTYPE)
-    bind_cpu(sort_by_step)(rows, n_found, np.ascontiguousarray(steps), first, ordered)
-    return ordered, first
+    bind_cpu(order_candidates)(rows, n_found, first, ordered)
+    steps[field_name] = first[:-1]
+    return ordered
 
 
 def _screen_entries(
-    market: Market,
-    found: Indicators,
-    scene: Scene,
-    configs: SymbolConfigs,
-    semantics: Semantics,
-    lookback: int,
-) -> tuple[Any, IntArray]:
-    size = max(1024, len(market.entries.close) // 8) if market.has_entries else 1
+    market: Market, rows: Any, steps: Any, symbols: Any, screens: Mapping[int, Any]
+) -> Any:
+    size = max(1024, len(market.entries) // 8)
     while True:
-        rows = np.empty(size, dtype=CANDIDATE_DTYPE)
-        steps = np.zeros(size, dtype=np.int64)
+        ticks = np.empty(size, dtype=CANDIDATE_DTYPE)
         n_found = 0
-        for number, name in enumerate(market.symbols):
-            if not (market.has_entries and market.is_traded[number]):
-                continue
-            config = configs.of(name)
+        for number, p in screens.items() if len(market.entries) else ():
             n_found = bind_cpu(screen_entry_bars)(
                 market.main,
-                found.columns,
-                market.entries,
-                scene,
-                number,
-                _is_exempt(name, semantics),
-                needed_bars(config, lookback, semantics),
-                screen_record(config)[0],
                 rows,
+                market.entries,
                 steps,
+                symbols,
+                number,
+                market.run[0],
+                p,
+                market.n_steps,
+                ticks,
                 n_found,
             )
         if n_found <= size:
             break
         size = n_found
-    order = np.argsort(rows["known_ms"][:n_found], kind="stable")
-    return _by_step(rows[order], n_found, steps[order], market)
+    ticks = ticks[:n_found]
+    in_time = ticks[np.argsort(ticks["known_ms"], kind="stable")]
+    return _in_order(in_time, n_found, steps, "first_tick")
 
 
 def world_of(
-    market: Market, found: Indicators, configs: SymbolConfigs, semantics: Semantics
+    market: Market, found: Indicators, screened: Screened, configs: SymbolConfigs
 ) -> World:
     """What the walk reads, for one set of configurations."""
-    distinct, which = configs.distinct(market.symbols)
-    waits = semantics.warm_up == "ready"
-    exit_bars = [ready_bars(configs.of(name)) if waits else 0 for name in market.symbols]
+    symbols = market.symbols.copy()
+    risks = [risk_record(configs.portfolio)]
+    waits = bool(market.run["warm_up"][0])
+    for number, name in enumerate(market.names):
+        config = configs.of(name)
+        if config is not configs.portfolio:
+            symbols["risk"][number] = len(risks)
+            risks.append(risk_record(config))
+        symbols["exit_bars"][number] = ready_bars(config) if waits else 0
     return World(
         main=market.main,
         exits=market.exits,
         entries=market.entries,
-        columns=found.columns,
-        step_ms=market.step_ms[: market.n_walked],
-        step_of_row=market.step_of_row,
-        funding_first=market.funding_first,
-        funding_end=market.funding_end,
-        funding_ms=market.funding_ms,
-        funding_rate=market.funding_rate,
-        risk=np.concatenate([risk_record(config) for config in distinct]),
-        risk_of=which,
-        exit_bars=np.array(exit_bars, dtype=np.int64),
-        is_gold=np.array([name.upper() == "PAXG" for name in market.symbols], dtype=np.bool_),
-        switches=switches_record(semantics),
-        from_ms=market.from_ms,
-        to_ms=market.to_ms,
-        has_exits=market.has_exits,
-        has_entries=market.has_entries,
-        has_funding=market.has_funding,
+        indicators=found.rows,
+        symbols=symbols,
+        risk=np.concatenate(risks),
+        steps=screened.steps,
+        candidates=screened.candidates,
+        ticks=screened.ticks,
+        funding=market.funding,
+        run=market.run,
     )
 
 
@@ -316,39 +296,33 @@ def walk_market(
     found: Indicators,
     screened: Screened,
     configs: SymbolConfigs,
-    semantics: Semantics,
     inputs: ReplayInputs,
 ) -> ReplayResult:
     """Stage 3: the walk, run again with a longer log when the trades did not fit."""
-    world = world_of(market, found, configs, semantics)
+    world = world_of(market, found, screened, configs)
     n_log = _FIRST_LOG
     while True:
-        state = first_state(market, inputs, n_log, semantics)
-        bind_cpu(walk)(world, screened.candidates, state, 0, market.n_walked)
-        continuation = continuation_of(market, found, state)
-        balance_before_usd = float(state.account["balance_usd"][0])
+        state = first_state(market, inputs, n_log)
+        bind_cpu(walk)(world, state, 0, market.n_walked)
+        continuation = continuation_of(market, found.banks, found.states, state)
         if market.n_walked:
             bind_cpu(finish)(world, state, market.n_walked - 1)
         n_trades = int(state.account["n_trades"][0])
         if n_trades <= n_log:
-            break
+            return _result(market, screened, state, continuation, inputs)
         n_log = n_trades
-    del balance_before_usd
-    return _result(market, screened, state, n_trades, continuation, semantics, inputs)
 
 
 def _result(
     market: Market,
     screened: Screened,
     state: State,
-    n_trades: int,
     continuation: Mapping[str, Any],
-    semantics: Semantics,
     inputs: ReplayInputs,
 ) -> ReplayResult:
     account = state.account[0]
-    equity_ms, equity_usd = market.step_ms[: market.n_walked], state.equity
-    if semantics.run_end == "window":
+    equity_ms, equity_usd = market.steps["known_ms"][: market.n_walked], state.equity
+    if market.run["run_end"][0]:
         equity_ms, equity_usd = equity_ms[market.first_walked :], equity_usd[market.first_walked :]
         if len(equity_ms):
             equity_ms = np.append(equity_ms, equity_ms[-1])
@@ -360,10 +334,10 @@ def _result(
     if inputs.init_state is not None:
         started_usd = inputs.init_state.balance_usd
     return ReplayResult(
-        symbols=market.symbols,
+        symbols=market.names,
         initial_balance_usd=started_usd,
         final_balance_usd=float(account["balance_usd"]),
-        trades=state.log[:n_trades],
+        trades=state.log[: int(account["n_trades"])],
         equity_ms=equity_ms,
         equity_usd=equity_usd,
         n_signals=screened.n_signals,
@@ -378,17 +352,17 @@ def indicators(candles: Candles, symbol: str, config: Config) -> dict[str, Float
     Raises DataError when the symbol has no bars.
     """
     rows = candles.rows_of(symbol)
-    if rows.start == rows.stop:
+    n_bars = rows.stop - rows.start
+    if n_bars == 0:
         raise DataError(f"symbol {symbol!r} must have candles, has none")
-    configs = SymbolConfigs(config)
-    check_configs(configs)
-    market = prepare(ReplayInputs(candles.restricted_to([symbol])), REFERENCE)
-    n_rows = rows.stop - rows.start
-    columns = Columns(*(np.empty(n_rows) for _ in Columns._fields))
-    extras = Extras(*(np.empty(n_rows) for _ in Extras._fields))
-    states = np.zeros(1, dtype=INDICATOR_STATE_DTYPE)
-    bind_cpu(fill_symbol)(market.main, columns, extras, 0, 0, indicators_record(config)[0], states)
-    named = {"open_ms": market.main.open_ms, "close": market.main.close}
-    named |= {**columns._asdict(), **extras._asdict()}
-    named["vol_trend"] = (columns.vol_short > columns.vol_sma).astype(np.float64)
+    check_configs(SymbolConfigs(config))
+    windows = indicators_record(config)[0]
+    n_past = int(longest_window(windows))
+    bank = np.zeros((N_COLUMNS, n_past + n_bars))
+    for number, column in enumerate((candles.high, candles.low, candles.close, candles.volume)):
+        bank[number, n_past:] = column[rows]
+    state = np.zeros(1, dtype=INDICATOR_STATE_DTYPE)
+    bind_cpu(fill_bank)(bank, n_past, n_past, n_past + n_bars, windows, state[0])
+    named = {name: bank[number, n_past:] for number, name in enumerate(BANK)}
+    named["vol_trend"] = (named["vol_short"] > named["vol_sma"]).astype(np.float64)
     return named

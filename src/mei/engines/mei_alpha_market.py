@@ -1,4 +1,4 @@
-"""Candles as the compiled rules read them: timeline, rows, funding; independent of any configuration."""
+"""Candles as the compiled rules read them: rows, timeline, symbols, funding; independent of any configuration."""
 
 from __future__ import annotations
 
@@ -8,46 +8,47 @@ from typing import Any
 import numpy as np
 
 from mei.engines.bind import bind_cpu
-from mei.model.bars import FloatArray, IntArray
 from mei.model.candles import Candles, FundingRates
 from mei.model.errors import ConfigError
 from mei.model.replay import ReplayInputs
 from mei.model.semantics import Semantics
-from mei.rules.mei_alpha.snapshot import Bars
-from mei.rules.mei_alpha.steps import fill_steps
+from mei.rules.mei_alpha.records import (
+    BAR_ROW_DTYPE,
+    FUNDING_DTYPE,
+    RUN_DTYPE,
+    STEP_DTYPE,
+    SYMBOL_DTYPE,
+    switches_of,
+)
+from mei.rules.mei_alpha.screen import fill_steps
 
-_NO_TIME = np.zeros(0, dtype=np.int64)
-_NO_PRICE = np.zeros(0, dtype=np.float64)
 #: Bounds that bound nothing.
-ALWAYS_MS, NEVER_MS = -(1 << 62), 1 << 62
+ALWAYS_MS, NEVER_MS = -(1 << 62), (1 << 62) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Everything a run reads that no configuration changes.
+    """Everything a run reads that no configuration changes. Arrays of records, see `mei.rules.mei_alpha.records`.
 
-    step_ms: the whole timeline; n_walked: how many of its steps the run sees (run_end). first_walked: the first step
-    inside the window.
+    steps: the whole timeline and one step more. n_walked: how many steps the run sees (run_end). first_walked: the first
+    step inside the window. symbols: SYMBOL_DTYPE with the rows of each symbol of `names`. run: RUN_DTYPE, (1,).
     """
 
-    symbols: tuple[str, ...]
-    main: Bars
-    exits: Bars
-    entries: Bars
-    step_ms: IntArray
-    step_of_row: IntArray
+    names: tuple[str, ...]
+    main: Any
+    exits: Any
+    entries: Any
+    funding: Any
+    symbols: Any
+    steps: Any
+    run: Any
     n_walked: int
     first_walked: int
-    from_ms: int
-    to_ms: int
-    funding_first: IntArray
-    funding_end: IntArray
-    funding_ms: IntArray
-    funding_rate: FloatArray
-    has_exits: bool
-    has_entries: bool
-    has_funding: bool
-    is_traded: Any
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole timeline."""
+        return len(self.steps) - 1
 
 
 def prepare(inputs: ReplayInputs, semantics: Semantics) -> Market:
@@ -56,82 +57,94 @@ def prepare(inputs: ReplayInputs, semantics: Semantics) -> Market:
     Raises ConfigError when bars count as known at their close and an interval is no length of time.
     """
     at_close = semantics.bar_time == "close"
-    symbols = inputs.candles.symbols
-    main = _bars(inputs.candles, symbols, at_close)
-    step_ms = np.unique(main.known_ms)
-    step_of_row = np.zeros(len(main.known_ms), dtype=np.int64)
-    bind_cpu(fill_steps)(main, len(symbols), step_ms, step_of_row)
-    from_ms = ALWAYS_MS if inputs.from_ms is None else inputs.from_ms
-    to_ms = NEVER_MS if inputs.to_ms is None else inputs.to_ms
-    ends_with_window = semantics.run_end == "window"
-    n_walked = int(np.searchsorted(step_ms, to_ms, "right")) if ends_with_window else len(step_ms)
-    first_walked = int(np.searchsorted(step_ms, from_ms, "left"))
-    first, end, times, rates = _funding(inputs.funding, symbols)
+    names = inputs.candles.symbols
+    symbols = np.zeros(len(names), dtype=SYMBOL_DTYPE)
     traded = inputs.traded
+    symbols["is_traded"] = [traded is None or name in traded for name in names]
+    symbols["is_gold"] = [name.upper() == "PAXG" for name in names]
+    main = _rows(inputs.candles, at_close)
+    _place(names, inputs.candles, symbols["first"], symbols["end"])
+    exits, entries = inputs.exit_candles, inputs.entry_candles
+    _place(names, exits, symbols["exit_first"], symbols["exit_end"])
+    _place(names, entries, symbols["entry_first"], symbols["entry_end"])
+    _place(names, inputs.funding, symbols["funding_first"], symbols["funding_end"])
+    known_ms = np.unique(main["known_ms"])
+    steps = np.zeros(len(known_ms) + 1, dtype=STEP_DTYPE)
+    steps["known_ms"][:-1] = known_ms
+    steps["known_ms"][-1:] = NEVER_MS
+    bind_cpu(fill_steps)(main, symbols, steps, len(known_ms))
+    run = np.zeros(1, dtype=RUN_DTYPE)
+    run["from_ms"] = ALWAYS_MS if inputs.from_ms is None else inputs.from_ms
+    run["to_ms"] = NEVER_MS if inputs.to_ms is None else inputs.to_ms
+    n_walked = len(known_ms)
+    if semantics.run_end == "window":
+        n_walked = int(np.searchsorted(known_ms, run["to_ms"][0], "right"))
+    first_walked = min(n_walked, int(np.searchsorted(known_ms, run["from_ms"][0], "left")))
+    _describe(run, inputs, semantics, n_walked)
     return Market(
-        symbols=symbols,
+        names=names,
         main=main,
-        exits=_bars(inputs.exit_candles, symbols, at_close),
-        entries=_bars(inputs.entry_candles, symbols, at_close),
-        step_ms=step_ms,
-        step_of_row=step_of_row,
+        exits=_rows(exits, at_close),
+        entries=_rows(entries, at_close),
+        funding=_rates(inputs.funding),
+        symbols=symbols,
+        steps=steps,
+        run=run,
         n_walked=n_walked,
-        first_walked=min(first_walked, n_walked),
-        from_ms=from_ms,
-        to_ms=to_ms,
-        funding_first=first,
-        funding_end=end,
-        funding_ms=times,
-        funding_rate=rates,
-        has_exits=inputs.exit_candles is not None,
-        has_entries=inputs.entry_candles is not None,
-        has_funding=inputs.funding is not None,
-        is_traded=np.array([traded is None or name in traded for name in symbols], dtype=np.bool_),
+        first_walked=first_walked,
     )
 
 
-def _bars(candles: Candles | None, symbols: tuple[str, ...], at_close: bool) -> Bars:
-    """Rows of the main symbols in any series; a symbol without rows has an empty range."""
+def _describe(run: Any, inputs: ReplayInputs, semantics: Semantics, n_walked: int) -> None:
+    exits, entries = inputs.exit_candles, inputs.entry_candles
+    run["n_symbols"] = len(inputs.candles.symbols)
+    run["n_steps"] = n_walked
+    run["main_interval_ms"] = inputs.candles.interval_ms
+    run["exit_interval_ms"] = exits.interval_ms if exits is not None else 0
+    run["entry_interval_ms"] = entries.interval_ms if entries is not None else 0
+    run["has_exits"] = exits is not None
+    run["has_entries"] = entries is not None
+    run["has_funding"] = inputs.funding is not None
+    for name, is_repaired in switches_of(semantics).items():
+        run[name] = is_repaired
+
+
+def _rows(candles: Candles | None, at_close: bool) -> Any:
     if candles is None:
-        empty = np.zeros(len(symbols), dtype=np.int64)
-        return Bars(empty, empty, _NO_TIME, _NO_TIME, *(_NO_PRICE for _ in range(5)), interval_ms=0)
+        return np.zeros(0, dtype=BAR_ROW_DTYPE)
     if at_close and candles.interval_ms <= 0:
         raise ConfigError(
             f"an interval must be a length of time such as 1m or 4h, was {candles.interval!r}: its bars "
             "would have no close (--semantics reference takes any label)"
         )
-    where = {name: number for number, name in enumerate(candles.symbols)}
-    first = np.zeros(len(symbols), dtype=np.int64)
-    end = np.zeros(len(symbols), dtype=np.int64)
-    for i, name in enumerate(symbols):
-        if name in where:
-            first[i] = candles.offsets[where[name]]
-            end[i] = candles.offsets[where[name] + 1]
-    known_ms = candles.open_ms + candles.interval_ms if at_close else candles.open_ms
-    return Bars(
-        first,
-        end,
-        candles.open_ms,
-        known_ms,
-        candles.open,
-        candles.high,
-        candles.low,
-        candles.close,
-        candles.volume,
-        candles.interval_ms,
-    )
+    rows = np.empty(candles.n_rows, dtype=BAR_ROW_DTYPE)
+    rows["open_ms"] = candles.open_ms
+    rows["known_ms"] = candles.open_ms + candles.interval_ms if at_close else candles.open_ms
+    rows["open"] = candles.open
+    rows["high"] = candles.high
+    rows["low"] = candles.low
+    rows["close"] = candles.close
+    rows["volume"] = candles.volume
+    return rows
 
 
-def _funding(
-    funding: FundingRates | None, symbols: tuple[str, ...]
-) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
-    first = np.zeros(len(symbols), dtype=np.int64)
-    end = np.zeros(len(symbols), dtype=np.int64)
+def _rates(funding: FundingRates | None) -> Any:
     if funding is None:
-        return first, end, _NO_TIME, _NO_PRICE
-    where = {name: number for number, name in enumerate(funding.symbols)}
-    for i, name in enumerate(symbols):
+        return np.zeros(0, dtype=FUNDING_DTYPE)
+    rates = np.empty(len(funding.rate), dtype=FUNDING_DTYPE)
+    rates["time_ms"] = funding.time_ms
+    rates["rate"] = funding.rate
+    return rates
+
+
+def _place(
+    names: tuple[str, ...], series: Candles | FundingRates | None, first: Any, end: Any
+) -> None:
+    """Where each of `names` lies in a series; a symbol without rows keeps an empty range."""
+    if series is None:
+        return
+    where = {name: number for number, name in enumerate(series.symbols)}
+    for i, name in enumerate(names):
         if name in where:
-            first[i] = funding.offsets[where[name]]
-            end[i] = funding.offsets[where[name] + 1]
-    return first, end, funding.time_ms, funding.rate
+            first[i] = series.offsets[where[name]]
+            end[i] = series.offsets[where[name] + 1]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mei.engines.mei_alpha_market import Market
 from mei.model.replay import TRADE_DTYPE, InitPosition, ReplayInputs
-from mei.model.semantics import Semantics
+from mei.model.bars import FloatArray
 from mei.rules.mei_alpha.records import ACCOUNT_DTYPE, SLOT_DTYPE
 from mei.rules.mei_alpha.world import State
-
-if TYPE_CHECKING:
-    from mei.engines.mei_alpha import Indicators
 
 _BTC = re.compile(r"BTC([-/_:]?(USDT|USDC|USD|BUSD|FDUSD|EUR|PERP))?$", re.IGNORECASE)
 
@@ -25,21 +22,21 @@ def is_btc(symbol: str) -> bool:
     return _BTC.match(symbol) is not None
 
 
-def first_state(market: Market, inputs: ReplayInputs, n_log: int, semantics: Semantics) -> State:
+def first_state(market: Market, inputs: ReplayInputs, n_log: int) -> State:
     """The state before the first step, with room for `n_log` trades."""
-    n_symbols = len(market.symbols)
+    n_symbols = len(market.names)
     account = np.zeros(1, dtype=ACCOUNT_DTYPE)
     account["balance_usd"] = inputs.initial_balance_usd
     slots = np.zeros(n_symbols, dtype=SLOT_DTYPE)
-    slots["main_row"] = market.main.first - 1
+    slots["main_row"] = market.symbols["first"] - 1
     slots["exit_row"] = -1
     slots["entry_row"] = -1
     active = np.zeros(n_symbols + 1, dtype=np.int64)
     if inputs.init_state is not None:
         account["balance_usd"] = inputs.init_state.balance_usd
         for position in inputs.init_state.positions:
-            if position.symbol in market.symbols:
-                _take_position(market, slots[market.symbols.index(position.symbol)], position)
+            if position.symbol in market.names:
+                _take_position(market, slots[market.names.index(position.symbol)], position)
         held = np.flatnonzero(slots["side"])
         active[: len(held)] = held
         account["n_active"] = len(held)
@@ -48,17 +45,13 @@ def first_state(market: Market, inputs: ReplayInputs, n_log: int, semantics: Sem
         account=account,
         log=np.empty(n_log, dtype=TRADE_DTYPE),
         active=active,
-        visited=np.zeros(n_symbols + 1, dtype=np.int64),
-        picks=np.zeros(n_symbols + 1, dtype=np.int64),
-        scores=np.zeros(n_symbols + 1, dtype=np.int64),
+        picks=np.zeros((3, n_symbols + 1), dtype=np.int64),
         equity=np.zeros(market.n_walked),
     )
 
 
 def _take_position(market: Market, slot: Any, position: InitPosition) -> None:
-    started_ms = 0
-    if market.first_walked < len(market.step_ms):
-        started_ms = int(market.step_ms[market.first_walked])
+    started_ms = int(market.steps["known_ms"][market.first_walked])
     slot["side"] = position.side
     slot["qty"] = position.qty
     slot["entry_px"] = position.entry_px
@@ -77,7 +70,9 @@ def _take_position(market: Market, slot: Any, position: InitPosition) -> None:
     slot["funded_ms"] = started_ms
 
 
-def continuation_of(market: Market, found: Indicators, state: State) -> Mapping[str, Any]:
+def continuation_of(
+    market: Market, banks: list[FloatArray], states: Any, state: State
+) -> Mapping[str, Any]:
     """What a run that goes on from here needs besides balance and positions, as JSON carries it."""
-    del market, found, state
+    del market, banks, states, state
     return {}

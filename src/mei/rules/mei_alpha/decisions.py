@@ -4,147 +4,182 @@ from typing import Any
 
 from mei.rules.mei_alpha.book import (
     WHOLE,
-    activate,
+    Entry,
+    add_to_position,
     leave_position,
     open_position,
+    order_add,
+    order_entry,
     order_exit,
 )
-from mei.rules.mei_alpha.codes import ENTRY, ENTRY_SUB_BAR, NO_REASON, SIGNAL_FLIP
-from mei.rules.mei_alpha.exits import exit_at_close, trail_base, trail_configured
+from mei.rules.mei_alpha.codes import ENTRY, ENTRY_SUB_BAR, NO_REASON, PYRAMID, SIGNAL_FLIP
+from mei.rules.mei_alpha.exits import Exit, exit_at_close, trail_base, trail_configured
 from mei.rules.mei_alpha.market import rest_stop
 from mei.rules.mei_alpha.portfolio import (
+    activate,
     is_entry_cooling,
     is_exit_cooling,
     is_pesc_blocked,
+    marked_equity_usd,
+    may_add,
     n_open_positions,
-    try_add,
     used_margin_usd,
 )
 from mei.rules.mei_alpha.records import BLOCKED_CONFIDENCE, BLOCKED_REEF, BLOCKED_SSF
 from mei.rules.mei_alpha.sizing import OVER_MARGIN, SIZED, Size, entry_size
 from mei.rules.mei_alpha.snapshot import snapshot_at
-from mei.rules.mei_alpha.world import Candidates, State, World
+from mei.rules.mei_alpha.world import PICKED, SCORES, State, World
 
 
 def evaluate_exit(world: World, state: State, symbol: int, close_px: float, now_ms: int) -> None:
     """Decide on a close whether the position ends; if it stays, trail its stop (A.4 step 4)."""
+    whose = world.symbols[symbol]
     slot = state.slots[symbol]
-    p = world.risk[world.risk_of[symbol]]
+    p = world.risk[whose.risk]
     if slot.side == 0 or slot.exit_order != 0 or is_exit_cooling(slot, now_ms, p):
         return
-    switches = world.switches[0]
-    first = world.main.first[symbol]
-    x = snapshot_at(world.main, world.columns, first, slot.main_row, close_px)
-    is_warm = slot.main_row - first + 1 >= world.exit_bars[symbol]
-    found = exit_at_close(slot, x, p, world.is_gold[symbol], is_warm)
+    run = world.run[0]
+    x = snapshot_at(world.main, world.indicators, whose.first, slot.main_row, close_px)
+    is_warm = slot.main_row - whose.first + 1 >= whose.exit_bars
+    found = exit_at_close(slot, x, p, whose.is_gold, is_warm)
     if found.reason != NO_REASON:
-        decide_exit(
-            world,
-            state,
-            symbol,
-            close_px,
-            found.fraction,
-            found.reason,
-            found.detail_1,
-            found.detail_2,
-            now_ms,
-        )
-    elif switches.trailing:
+        decide_exit(run, p, state.account[0], slot, state.log, symbol, close_px, found, now_ms)
+    elif run.trailing:
         trail_configured(slot, x, p)
     else:
         trail_base(slot, x, p)
-    if switches.exit_fill and slot.side != 0 and slot.exit_order != WHOLE:
-        rest_stop(world, state, symbol, x)
+    if run.exit_fill and slot.side != 0 and slot.exit_order != WHOLE:
+        rest_stop(slot, x, p)
 
 
 def decide_exit(
-    world: World,
-    state: State,
+    run: Any,
+    p: Any,
+    account: Any,
+    slot: Any,
+    log: Any,
     symbol: int,
     close_px: float,
-    fraction: float,
-    reason: int,
-    detail_1: float,
-    detail_2: float,
+    found: Exit,
     now_ms: int,
 ) -> None:
     """Leave at this close, or order it for the next open (switch entry_fill)."""
-    if world.switches[0].entry_fill:
-        order_exit(state.slots[symbol], fraction, reason, detail_1, detail_2, now_ms)
+    if run.entry_fill:
+        order_exit(slot, found, now_ms)
         return
-    leave_position(world, state, symbol, close_px, fraction, reason, detail_1, detail_2, now_ms)
+    leave_position(run, p, account, slot, log, symbol, close_px, found, now_ms)
 
 
-def on_candidate(world: World, candidates: Candidates, state: State, number: int) -> None:
+def on_candidate(world: World, state: State, number: int) -> None:
     """A main-bar signal: flip an opposite position, add to one on its side, or stand as a candidate (A.4, 12 to 15)."""
-    candidate = candidates.main[number]
-    slot = state.slots[candidate.symbol]
-    account = state.account[0]
-    now_ms = candidate.known_ms
+    candidate = world.candidates[number]
+    symbol = candidate.symbol
+    slot = state.slots[symbol]
+    p = world.risk[world.symbols[symbol].risk]
     if slot.side != 0:
         if slot.exit_order == WHOLE:
             return
         if slot.side == candidate.side:
-            if world.risk[world.risk_of[candidate.symbol]].enable_pyramiding:
-                try_add(
-                    world,
-                    state,
-                    candidate.symbol,
-                    candidate.confidence,
-                    candidate.close_px,
-                    candidate.atr,
-                    now_ms,
-                )
+            if p.enable_pyramiding and may_add(
+                slot, candidate.confidence, candidate.close_px, candidate.known_ms, p
+            ):
+                add(world, state, symbol, candidate)
             return
+        flip = Exit(SIGNAL_FLIP, 1.0, 0.0, 0.0)
         decide_exit(
-            world,
-            state,
-            candidate.symbol,
+            world.run[0],
+            p,
+            state.account[0],
+            slot,
+            state.log,
+            symbol,
             candidate.close_px,
-            1.0,
-            SIGNAL_FLIP,
-            0.0,
-            0.0,
-            now_ms,
+            flip,
+            candidate.known_ms,
         )
-    if slot.open_order != 0:
-        return
+    if slot.open_order == 0:
+        filter_candidate(state.account[0], slot, state.picks, candidate, number, p)
+
+
+def filter_candidate(
+    account: Any, slot: Any, picks: Any, candidate: Any, number: int, p: Any
+) -> None:
+    """The filters in their order; the first that blocks is counted, a survivor is ranked (A.4, 14 and 15).
+
+    A position about to be flipped counts as flipped, so PESC does not hold its other side back.
+    """
     if candidate.blocked & BLOCKED_CONFIDENCE:
         account.blocked_by_confidence += 1
-    elif is_waiting(world, slot, candidate, now_ms):
+    elif slot.side == 0 and is_pesc_blocked(
+        slot, candidate.side, candidate.adx, candidate.known_ms, p
+    ):
         account.blocked_by_pesc += 1
     elif candidate.blocked & BLOCKED_SSF:
         account.blocked_by_ssf += 1
     elif candidate.blocked & BLOCKED_REEF:
         account.blocked_by_reef += 1
     else:
-        pick(state, number, candidate.confidence, candidate.adx)
+        pick(account, picks, number, candidate.confidence, candidate.adx)
 
 
-def is_waiting(world: World, slot: Any, candidate: Any, now_ms: int) -> bool:
-    """PESC holds the candidate back; a position about to be flipped counts as flipped."""
-    if slot.side != 0:
-        return False
-    p = world.risk[world.risk_of[candidate.symbol]]
-    return is_pesc_blocked(slot, candidate.side, candidate.adx, now_ms, p)
-
-
-def pick(state: State, number: int, confidence: int, adx: float) -> None:
-    """Insert a candidate by score, descending; of equal scores the earlier symbol first (A.5)."""
+def add(world: World, state: State, symbol: int, candidate: Any) -> None:
+    """Pyramid: enlarge a winning position once more, if the margin allows (A.10)."""
+    run = world.run[0]
     account = state.account[0]
+    slot = state.slots[symbol]
+    p = world.risk[world.symbols[symbol].risk]
+    equity = account.balance_usd
+    if run.equity:
+        equity = marked_equity_usd(
+            world.main, world.symbols, run, state.slots, account, state.active
+        )
+    margin = (equity * p.allocation_pct) * p.add_fraction_of_base_margin
+    notional = margin * slot.leverage
+    if notional < p.min_notional_usd:
+        if not p.bump_to_min_notional:
+            return
+        notional = p.min_notional_usd
+        if run.bump and slot.leverage > 0.0:
+            margin = notional / slot.leverage
+    used = used_margin_usd(state.slots, account, state.active)
+    if equity * world.risk[0].max_total_margin_pct - (used + margin) < 0.0:
+        return
+    now_ms = candidate.known_ms
+    slot.has_entered = 1
+    slot.last_entry_ms = now_ms
+    entry = Entry(
+        slot.side,
+        notional / candidate.close_px,
+        notional,
+        margin,
+        slot.leverage,
+        candidate.confidence,
+        candidate.atr,
+        slot.adx_threshold,
+        PYRAMID,
+    )
+    if run.entry_fill:
+        order_add(slot, entry, now_ms)
+        return
+    px = candidate.close_px
+    add_to_position(run, p, account, slot, state.log, symbol, px, entry, now_ms, now_ms)
+
+
+def pick(account: Any, picks: Any, number: int, confidence: int, adx: float) -> None:
+    """Insert a candidate by score, descending; of equal scores the earlier symbol first (A.5)."""
     score = confidence * 100 + (int(adx) if adx == adx else 0)
     place = account.n_candidates
-    while place > 0 and state.scores[place - 1] < score:
-        state.scores[place] = state.scores[place - 1]
-        state.picks[place] = state.picks[place - 1]
+    while place > 0 and picks[SCORES, place - 1] < score:
+        picks[SCORES, place] = picks[SCORES, place - 1]
+        picks[PICKED, place] = picks[PICKED, place - 1]
         place -= 1
-    state.scores[place] = score
-    state.picks[place] = number
+    picks[SCORES, place] = score
+    picks[PICKED, place] = number
     account.n_candidates += 1
 
 
 def open_ranked(
-    world: World, rows: Any, state: State, equity_usd: float, now_ms: int, is_tick: bool
+    world: World, state: State, rows: Any, equity_usd: float, now_ms: int, is_tick: bool
 ) -> None:
     """Open the picked candidates in order, as long as orders, places and margin last (A.5, A.8)."""
     account = state.account[0]
@@ -152,15 +187,15 @@ def open_ranked(
     for i in range(account.n_candidates):
         if account.n_entries >= portfolio.max_entry_orders_per_loop:
             return
-        candidate = rows[state.picks[i]]
-        headroom = equity_usd * portfolio.max_total_margin_pct - used_margin_usd(state)
-        if n_open_positions(state) >= portfolio.max_open_positions:
+        candidate = rows[state.picks[PICKED, i]]
+        used = used_margin_usd(state.slots, account, state.active)
+        headroom = equity_usd * portfolio.max_total_margin_pct - used
+        if n_open_positions(state.slots, account, state.active) >= portfolio.max_open_positions:
             if not is_tick:
                 account.blocked_by_max_positions += 1
             return
-        slot = state.slots[candidate.symbol]
-        p = world.risk[world.risk_of[candidate.symbol]]
-        if is_entry_cooling(slot, now_ms, p):
+        p = world.risk[world.symbols[candidate.symbol].risk]
+        if is_entry_cooling(state.slots[candidate.symbol], now_ms, p):
             continue
         if headroom <= 0.0:
             if not is_tick:
@@ -173,7 +208,7 @@ def open_ranked(
             candidate.adx,
             candidate.atr,
             candidate.close_px,
-            world.switches[0].bump,
+            world.run[0].bump,
             p,
         )
         if size.verdict == SIZED:
@@ -188,44 +223,34 @@ def enter(
     """Open at the candidate's close, or order it for the next open (switch entry_fill)."""
     symbol = candidate.symbol
     slot = state.slots[symbol]
-    reason = ENTRY_SUB_BAR if is_tick else ENTRY
-    state.account[0].n_entries += 1
+    account = state.account[0]
+    run = world.run[0]
+    whose = world.symbols[symbol]
+    p = world.risk[whose.risk]
+    account.n_entries += 1
     slot.has_entered = 1
     slot.last_entry_ms = now_ms
     slot.main_row = candidate.base_row
     if slot.side == 0:
         slot.exit_row = -1
         slot.entry_row = -1
-    activate(state, symbol)
-    if not world.switches[0].entry_fill:
-        open_position(
-            world,
-            state,
-            symbol,
-            candidate.side,
-            candidate.close_px,
-            size.qty,
-            size.notional_usd,
-            size.margin_usd,
-            size.leverage,
-            candidate.confidence,
-            candidate.atr,
-            candidate.adx_threshold,
-            reason,
-            now_ms,
-            now_ms,
-        )
-        if world.switches[0].exit_fill:
-            first = world.main.first[symbol]
-            x = snapshot_at(world.main, world.columns, first, slot.main_row, slot.entry_px)
-            rest_stop(world, state, symbol, x)
+    activate(account, state.active, symbol)
+    entry = Entry(
+        candidate.side,
+        size.qty,
+        size.notional_usd,
+        size.margin_usd,
+        size.leverage,
+        candidate.confidence,
+        candidate.atr,
+        candidate.adx_threshold,
+        ENTRY_SUB_BAR if is_tick else ENTRY,
+    )
+    if run.entry_fill:
+        order_entry(slot, entry, now_ms)
         return
-    slot.open_order = candidate.side
-    slot.open_notional_usd = size.notional_usd
-    slot.open_margin_usd = size.margin_usd
-    slot.open_leverage = size.leverage
-    slot.open_atr = candidate.atr
-    slot.open_adx_threshold = candidate.adx_threshold
-    slot.open_confidence = candidate.confidence
-    slot.open_reason = reason
-    slot.open_decided_ms = now_ms
+    px = candidate.close_px
+    open_position(run, p, account, slot, state.log, symbol, px, entry, now_ms, now_ms)
+    if run.exit_fill:
+        x = snapshot_at(world.main, world.indicators, whose.first, slot.main_row, slot.entry_px)
+        rest_stop(slot, x, p)

@@ -1,18 +1,26 @@
 """A position meets a bar: orders fill at its open, resting stop and target meet its range (docs/concepts/semantics.md)."""
 
+from typing import Any
+
 from mei.rules.exits import STOP, protective_exit
-from mei.rules.mei_alpha.book import add_to_position, leave_position, open_position
+from mei.rules.mei_alpha.book import (
+    add_to_position,
+    leave_position,
+    open_position,
+    ordered_add,
+    ordered_entry,
+    ordered_exit,
+)
 from mei.rules.mei_alpha.codes import NO_REASON, STOP_LOSS, TRAILING_STOP
-from mei.rules.mei_alpha.exits import is_tighter, stop_level, take_profit_at, target_level
+from mei.rules.mei_alpha.exits import Exit, is_tighter, stop_level, take_profit_at, target_level
 from mei.rules.mei_alpha.funding import pay_until
-from mei.rules.mei_alpha.snapshot import Bars, Snapshot, snapshot_at
+from mei.rules.mei_alpha.snapshot import Snapshot, snapshot_at
 from mei.rules.mei_alpha.world import State, World
 
 
-def rest_stop(world: World, state: State, symbol: int, x: Snapshot) -> None:
+def rest_stop(slot: Any, x: Snapshot, p: Any) -> None:
     """Place the resting stop for the bars to come: the tighter of stop-loss and trailing stop."""
-    slot = state.slots[symbol]
-    level = stop_level(slot, x, world.risk[world.risk_of[symbol]])
+    level = stop_level(slot, x, p)
     slot.has_stop = 1
     slot.stop_px = level
     slot.stop_reason = STOP_LOSS
@@ -21,110 +29,67 @@ def rest_stop(world: World, state: State, symbol: int, x: Snapshot) -> None:
         slot.stop_reason = TRAILING_STOP
 
 
-def fill_orders(
-    world: World, state: State, symbol: int, open_px: float, open_ms: int, now_ms: int
-) -> None:
-    """Fill what waits for an open at or after its decision: the exit first, then the add, then the entry."""
-    slot = state.slots[symbol]
+def fill_orders(run: Any, p: Any, account: Any, slot: Any, log: Any, symbol: int, bar: Any) -> bool:
+    """Fill what waits for an open at or after its decision: exit, add, entry; whether a position was opened."""
+    open_px, open_ms, now_ms = bar.open, bar.open_ms, bar.known_ms
     if slot.exit_order != 0 and open_ms >= slot.exit_decided_ms:
-        leave_position(
-            world,
-            state,
-            symbol,
-            open_px,
-            slot.exit_fraction,
-            slot.exit_reason,
-            slot.exit_detail_1,
-            slot.exit_detail_2,
-            now_ms,
-        )
+        leave_position(run, p, account, slot, log, symbol, open_px, ordered_exit(slot), now_ms)
     if slot.add_order != 0 and open_ms >= slot.add_decided_ms:
+        entry = ordered_add(slot, open_px)
         slot.add_order = 0
-        add_to_position(
-            world,
-            state,
-            symbol,
-            open_px,
-            slot.add_notional_usd / open_px if open_px > 0.0 else 0.0,
-            slot.add_notional_usd,
-            slot.add_margin_usd,
-            slot.add_confidence,
-            slot.add_atr,
-            open_ms,
-            now_ms,
-        )
-    if slot.open_order != 0 and slot.side == 0 and open_ms >= slot.open_decided_ms:
-        side = slot.open_order
-        slot.open_order = 0
-        open_position(
-            world,
-            state,
-            symbol,
-            side,
-            open_px,
-            slot.open_notional_usd / open_px if open_px > 0.0 else 0.0,
-            slot.open_notional_usd,
-            slot.open_margin_usd,
-            slot.open_leverage,
-            slot.open_confidence,
-            slot.open_atr,
-            slot.open_adx_threshold,
-            slot.open_reason,
-            open_ms,
-            now_ms,
-        )
-        if world.switches[0].funding:
-            pay_until(world, state, symbol, now_ms, False, now_ms)
+        add_to_position(run, p, account, slot, log, symbol, open_px, entry, open_ms, now_ms)
+    if slot.open_order == 0 or slot.side != 0 or open_ms < slot.open_decided_ms:
+        return False
+    entry = ordered_entry(slot, open_px)
+    slot.open_order = 0
+    open_position(run, p, account, slot, log, symbol, open_px, entry, open_ms, now_ms)
+    return True
 
 
-def meet_bar(world: World, state: State, symbol: int, bars: Bars, row: int, prior_row: int) -> bool:
+def meet_bar(
+    world: World, state: State, symbol: int, bar: Any, interval_ms: int, prior_row: int
+) -> bool:
     """Let a bar come: fill orders at its open, then try resting stop and target on its range.
 
     prior_row: the main bar whose indicators were known before this bar. Returns whether a resting order fired.
     """
+    run = world.run[0]
+    whose = world.symbols[symbol]
+    p = world.risk[whose.risk]
     slot = state.slots[symbol]
-    now_ms = bars.known_ms[row]
-    open_ms = bars.open_ms[row]
-    if world.switches[0].entry_fill:
-        fill_orders(world, state, symbol, bars.open[row], open_ms, now_ms)
-    if not world.switches[0].exit_fill or slot.side == 0 or open_ms < slot.met_ms:
+    if run.entry_fill:
+        has_opened = fill_orders(run, p, state.account[0], slot, state.log, symbol, bar)
+        if has_opened and run.funding and run.has_funding:
+            pay_until(world, state, symbol, bar.known_ms, False, bar.known_ms)
+    if not run.exit_fill or slot.side == 0 or bar.open_ms < slot.met_ms:
         return False
     if slot.has_stop == 0:
-        first = world.main.first[symbol]
-        x = snapshot_at(world.main, world.columns, first, prior_row, slot.entry_px)
-        rest_stop(world, state, symbol, x)
-    slot.met_ms = open_ms + bars.interval_ms
-    return meet_range(world, state, symbol, bars, row, prior_row)
+        x = snapshot_at(world.main, world.indicators, whose.first, prior_row, slot.entry_px)
+        rest_stop(slot, x, p)
+    slot.met_ms = bar.open_ms + interval_ms
+    px = meet_range(run, p, state.account[0], slot, state.log, symbol, bar)
+    if px > 0.0 and slot.side != 0:
+        rest_stop(slot, snapshot_at(world.main, world.indicators, whose.first, prior_row, px), p)
+    return px > 0.0
 
 
-def meet_range(
-    world: World, state: State, symbol: int, bars: Bars, row: int, prior_row: int
-) -> bool:
-    """Fill the resting stop or target the bar's range touches, the stop if both; whether one fired."""
-    slot = state.slots[symbol]
-    p = world.risk[world.risk_of[symbol]]
+def meet_range(run: Any, p: Any, account: Any, slot: Any, log: Any, symbol: int, bar: Any) -> float:
+    """Fill the resting stop or target the bar's range touches, the stop if both; the level filled at, 0 if none was."""
     target_px = target_level(slot, p)
     taken = take_profit_at(slot, target_px, p)
     code, px = protective_exit(
         slot.side,
-        bars.open[row],
-        bars.high[row],
-        bars.low[row],
+        bar.open,
+        bar.high,
+        bar.low,
         slot.stop_px,
         target_px if taken.reason != NO_REASON else 0.0,
     )
-    now_ms = bars.known_ms[row]
     if code == 0:
-        return False
+        return 0.0
     slot.exit_order = 0
     slot.add_order = 0
     if code == STOP:
-        leave_position(world, state, symbol, px, 1.0, slot.stop_reason, 0.0, 0.0, now_ms)
-        return True
-    leave_position(world, state, symbol, px, taken.fraction, taken.reason, 0.0, 0.0, now_ms)
-    if slot.side != 0:
-        first = world.main.first[symbol]
-        rest_stop(
-            world, state, symbol, snapshot_at(world.main, world.columns, first, prior_row, px)
-        )
-    return True
+        taken = Exit(slot.stop_reason, 1.0, 0.0, 0.0)
+    leave_position(run, p, account, slot, log, symbol, px, taken, bar.known_ms)
+    return px

@@ -1,31 +1,58 @@
-"""What the account can bear: equity, margin, cooldowns (specification part 2, A.5, A.9, A.10)."""
+"""What the account can bear: equity, margin, places, cooldowns (specification part 2, A.5, A.9, A.10)."""
 
 from typing import Any
 
-from mei.rules.mei_alpha.book import WHOLE, activate, add_to_position
+from mei.model.bars import IntArray
+from mei.rules.mei_alpha.book import WHOLE
 from mei.rules.mei_alpha.codes import SIGNAL_FLIP
 from mei.rules.mei_alpha.exits import gain_px, profit_atr
-from mei.rules.mei_alpha.world import State, World
 
 _STRONG_ADX, _WEAK_ADX = 40.0, 25.0
 
 
-def last_close_px(world: World, state: State, symbol: int) -> float:
+def activate(account: Any, active: IntArray, symbol: int) -> None:
+    """Put a symbol on the ascending list of those the walk looks at; no effect when it is there."""
+    n_active = account.n_active
+    place = n_active
+    while place > 0 and active[place - 1] >= symbol:
+        place -= 1
+    if place < n_active and active[place] == symbol:
+        return
+    for i in range(n_active, place, -1):
+        active[i] = active[i - 1]
+    active[place] = symbol
+    account.n_active = n_active + 1
+
+
+def drop_idle(account: Any, active: IntArray, slots: Any) -> None:
+    """Take the symbols with neither position nor order off the list."""
+    kept = 0
+    for i in range(account.n_active):
+        symbol = active[i]
+        slot = slots[symbol]
+        if slot.side != 0 or slot.open_order != 0:
+            active[kept] = symbol
+            kept += 1
+    account.n_active = kept
+
+
+def last_close_px(main: Any, symbols: Any, slot: Any, symbol: int, run: Any) -> float:
     """Close of the symbol's newest main bar; without one 0 (the reference's bank) or the entry price (marked)."""
-    slot = state.slots[symbol]
-    if slot.main_row >= world.main.first[symbol]:
-        return world.main.close[slot.main_row]
-    return slot.entry_px if world.switches[0].equity else 0.0
+    if slot.main_row >= symbols[symbol].first:
+        return main[slot.main_row].close
+    return slot.entry_px if run.equity else 0.0
 
 
-def marked_equity_usd(world: World, state: State) -> float:
+def marked_equity_usd(
+    main: Any, symbols: Any, run: Any, slots: Any, account: Any, active: IntArray
+) -> float:
     """Balance plus unrealised profit at the last main closes, summed in symbol order."""
-    account = state.account[0]
     unrealised = 0.0
     for i in range(account.n_active):
-        slot = state.slots[state.active[i]]
+        slot = slots[active[i]]
         if slot.side != 0:
-            unrealised += gain_px(slot, last_close_px(world, state, state.active[i])) * slot.qty
+            px = last_close_px(main, symbols, slot, active[i], run)
+            unrealised += gain_px(slot, px) * slot.qty
     return account.balance_usd + unrealised + account.other_equity_usd
 
 
@@ -34,11 +61,11 @@ def holds_place(slot: Any) -> bool:
     return slot.side != 0 and slot.exit_order != WHOLE
 
 
-def n_open_positions(state: State) -> int:
+def n_open_positions(slots: Any, account: Any, active: IntArray) -> int:
     """Positions and orders to open."""
     number = 0
-    for i in range(state.account[0].n_active):
-        slot = state.slots[state.active[i]]
+    for i in range(account.n_active):
+        slot = slots[active[i]]
         if holds_place(slot):
             number += 1
         if slot.open_order != 0:
@@ -46,11 +73,11 @@ def n_open_positions(state: State) -> int:
     return number
 
 
-def used_margin_usd(state: State) -> float:
+def used_margin_usd(slots: Any, account: Any, active: IntArray) -> float:
     """Margin of positions and of orders, summed in symbol order."""
     total = 0.0
-    for i in range(state.account[0].n_active):
-        slot = state.slots[state.active[i]]
+    for i in range(account.n_active):
+        slot = slots[active[i]]
         if holds_place(slot):
             total += slot.margin_usd
             if slot.add_order != 0:
@@ -90,7 +117,7 @@ def is_pesc_blocked(slot: Any, side: int, adx: float, now_ms: int, p: Any) -> bo
         minutes = longest + ((adx - 25.0) / 15.0) * (shortest - longest)
     wait_ms = minutes * 60000.0
     if not wait_ms > 0.0:
-        return False
+        return now_ms < slot.last_exit_ms
     return now_ms - slot.last_exit_ms < int(wait_ms)
 
 
@@ -105,46 +132,3 @@ def may_add(slot: Any, confidence: int, close_px: float, now_ms: int, p: Any) ->
     if not profit_atr(slot, close_px) >= p.add_min_profit_atr:
         return False
     return close_px > 0.0 and not is_entry_cooling(slot, now_ms, p)
-
-
-def try_add(
-    world: World,
-    state: State,
-    symbol: int,
-    confidence: int,
-    close_px: float,
-    atr: float,
-    now_ms: int,
-) -> None:
-    """Pyramid: enlarge a winning position once more, if its conditions and the margin allow (A.10)."""
-    p = world.risk[world.risk_of[symbol]]
-    switches = world.switches[0]
-    slot = state.slots[symbol]
-    if not may_add(slot, confidence, close_px, now_ms, p):
-        return
-    equity = marked_equity_usd(world, state) if switches.equity else state.account[0].balance_usd
-    margin = (equity * p.allocation_pct) * p.add_fraction_of_base_margin
-    notional = margin * slot.leverage
-    if notional < p.min_notional_usd:
-        if not p.bump_to_min_notional:
-            return
-        notional = p.min_notional_usd
-        if switches.bump and slot.leverage > 0.0:
-            margin = notional / slot.leverage
-    qty = notional / close_px
-    if equity * world.risk[0].max_total_margin_pct - (used_margin_usd(state) + margin) < 0.0:
-        return
-    slot.has_entered = 1
-    slot.last_entry_ms = now_ms
-    if not switches.entry_fill:
-        add_to_position(
-            world, state, symbol, close_px, qty, notional, margin, confidence, atr, now_ms, now_ms
-        )
-        return
-    slot.add_order = 1
-    slot.add_notional_usd = notional
-    slot.add_margin_usd = margin
-    slot.add_atr = atr
-    slot.add_confidence = confidence
-    slot.add_decided_ms = now_ms
-    activate(state, symbol)

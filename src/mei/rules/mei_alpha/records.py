@@ -159,7 +159,94 @@ ENGINE_SWITCHES = (
     "bump",
     "warm_up",
 )
-SWITCHES_DTYPE = np.dtype([(name, "?") for name in ENGINE_SWITCHES])
+
+#: One bar of any series. known_ms: when it counts as known, its open or its close (bar_time). step: of a main bar.
+BAR_ROW_DTYPE = np.dtype(
+    [
+        ("open_ms", "<i8"),
+        ("known_ms", "<i8"),
+        ("open", "<f8"),
+        ("high", "<f8"),
+        ("low", "<f8"),
+        ("close", "<f8"),
+        ("volume", "<f8"),
+        ("step", "<i8"),
+    ]
+)
+
+#: Indicators of one main bar, as far as a decision reads them (part 1, C.11).
+INDICATOR_ROW_DTYPE = np.dtype(
+    [
+        (name, "<f8")
+        for name in (
+            "ema_slow",
+            "ema_fast",
+            "ema_macro",
+            "adx",
+            "atr",
+            "avg_atr",
+            "rsi",
+            "stoch_k",
+            "macd_hist",
+            "vol_sma",
+            "vol_short",
+            "bb_width_ratio",
+            "slope",
+        )
+    ]
+)
+
+#: One symbol: its rows in each series (first to end - 1), its risk record, and what is special about it.
+#: entry_bars, exit_bars: bars it needs before entries and smart exits.
+SYMBOL_DTYPE = np.dtype(
+    [
+        ("first", "<i8"),
+        ("end", "<i8"),
+        ("exit_first", "<i8"),
+        ("exit_end", "<i8"),
+        ("entry_first", "<i8"),
+        ("entry_end", "<i8"),
+        ("funding_first", "<i8"),
+        ("funding_end", "<i8"),
+        ("risk", "<i8"),
+        ("entry_bars", "<i8"),
+        ("exit_bars", "<i8"),
+        ("is_gold", "?"),
+        ("is_btc_exempt", "?"),
+        ("is_traded", "?"),
+    ]
+)
+
+#: One moment of the main timeline. btc, breadth: context fixed at its start (D.1). first_candidate, first_tick: where its candidates
+#: of main bars and of entry sub-bars start; they end where those of the next step start, so there is one step more than the timeline has.
+STEP_DTYPE = np.dtype(
+    [
+        ("known_ms", "<i8"),
+        ("btc", "<i8"),
+        ("breadth", "<f8"),
+        ("first_candidate", "<i8"),
+        ("first_tick", "<i8"),
+    ]
+)
+
+FUNDING_DTYPE = np.dtype([("time_ms", "<i8"), ("rate", "<f8")])
+
+#: What holds for the whole run: window on known times, lengths of the series' bars, and the switches.
+RUN_DTYPE = np.dtype(
+    [
+        ("from_ms", "<i8"),
+        ("to_ms", "<i8"),
+        ("n_symbols", "<i8"),
+        ("n_steps", "<i8"),
+        ("main_interval_ms", "<i8"),
+        ("exit_interval_ms", "<i8"),
+        ("entry_interval_ms", "<i8"),
+        ("has_exits", "?"),
+        ("has_entries", "?"),
+        ("has_funding", "?"),
+        *((name, "?") for name in ENGINE_SWITCHES),
+    ]
+)
 
 #: Everything the walk knows about one symbol between two bars. side: 1 long, -1 short, 0 no position.
 #: main_row, exit_row, entry_row: newest main bar seen, next sub-bars to look at (-1 = not looked up yet).
@@ -239,13 +326,13 @@ ACCOUNT_DTYPE = np.dtype(
     ]
 )
 
-#: A decision to enter or add, before what the portfolio says about it. row: bar of the series it was decided on; base_row: the main
+#: A decision to enter or add, before what the portfolio says about it. step: that it belongs to; base_row: the main
 #: bar whose indicators it read. blocked: bits BLOCKED_* of the filters that do not need the portfolio's state.
 CANDIDATE_DTYPE = np.dtype(
     [
         ("known_ms", "<i8"),
+        ("step", "<i8"),
         ("symbol", "<i8"),
-        ("row", "<i8"),
         ("base_row", "<i8"),
         ("side", "<i8"),
         ("confidence", "<i8"),
@@ -289,12 +376,9 @@ def risk_record(config: Mapping[str, Any]) -> Any:
     return _record(_RISK_PATHS, RISK_DTYPE, config)
 
 
-def switches_record(semantics: Semantics) -> Any:
-    """The switches compiled rules read, shape (1,), SWITCHES_DTYPE."""
-    record = np.zeros(1, dtype=SWITCHES_DTYPE)
-    for name in ENGINE_SWITCHES:
-        record[name] = getattr(semantics, name) == CHOICES[name][1]
-    return record
+def switches_of(semantics: Semantics) -> dict[str, bool]:
+    """The switches compiled rules read, as the fields of a run."""
+    return {name: getattr(semantics, name) == CHOICES[name][1] for name in ENGINE_SWITCHES}
 
 
 def ready_bars(config: Mapping[str, Any]) -> int:

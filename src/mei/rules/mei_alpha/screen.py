@@ -1,11 +1,12 @@
 """From indicators to candidates: gates and signals of every bar, before any position is known (part 1, D; part 2, A.4).
 
 What comes out depends on bars and on the screening configuration alone, so configurations that differ in risk share it.
+Records: bars BAR_ROW_DTYPE, indicators INDICATOR_ROW_DTYPE, symbols SYMBOL_DTYPE, steps STEP_DTYPE, run RUN_DTYPE, p SCREEN_DTYPE.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from mei.model.bars import FloatArray, IntArray
+from mei.model.bars import IntArray
 from mei.rules.mei_alpha.entries import blocked_bits, floored_atr, transformed_side
 from mei.rules.mei_alpha.gates import (
     BTC_DOWN,
@@ -15,41 +16,43 @@ from mei.rules.mei_alpha.gates import (
     judge_gates,
     judge_signal,
 )
-from mei.rules.mei_alpha.snapshot import Bars, Columns, snapshot_at
+from mei.rules.mei_alpha.snapshot import Snapshot, snapshot_at
 
 
-class Scene(NamedTuple):
-    """What is fixed at the start of each step (D.1): breadth in percent, BTC_*; and which step a main bar belongs to."""
-
-    step_ms: IntArray
-    step_of_row: IntArray
-    btc: Any
-    breadth: FloatArray
-    from_ms: int
-    to_ms: int
+def fill_steps(bars: Any, symbols: Any, steps: Any, n_steps: int) -> None:
+    """Tell each main bar its step; both the bars of a symbol and the steps ascend in time."""
+    for symbol in range(len(symbols)):
+        step = 0
+        for row in range(symbols[symbol].first, symbols[symbol].end):
+            while step < n_steps and steps[step].known_ms < bars[row].known_ms:
+                step += 1
+            bars[row].step = step
 
 
 def fill_breadth(
-    bars: Bars,
-    columns: Columns,
-    step_of_row: IntArray,
-    n_symbols: int,
+    bars: Any,
+    indicators: Any,
+    symbols: Any,
     totals: IntArray,
     rising: IntArray,
-    breadth: FloatArray,
+    counts_untraded: bool,
+    steps: Any,
+    n_steps: int,
 ) -> None:
-    """Share of symbols, in percent, whose fast EMA was above the slow one after the steps before (D.1).
+    """Share of symbols, in percent, whose fast EMA was above the slow one after the steps before; 50 without any (D.1).
 
     totals, rising: zeroed scratch of shape (n_steps + 1,).
     """
-    n_steps = len(breadth)
-    for symbol in range(n_symbols):
+    for symbol in range(len(symbols)):
+        whose = symbols[symbol]
+        if not (counts_untraded or whose.is_traded):
+            continue
         was_rising = False
-        for row in range(bars.first[symbol] + 1, bars.end[symbol]):
-            step = step_of_row[row]
-            if row == bars.first[symbol] + 1:
+        for row in range(whose.first + 1, whose.end):
+            step = bars[row].step
+            if row == whose.first + 1:
                 totals[step + 1] += 1
-            is_rising = columns.ema_fast[row] > columns.ema_slow[row]
+            is_rising = indicators[row].ema_fast > indicators[row].ema_slow
             if is_rising != was_rising:
                 rising[step + 1] += 1 if is_rising else -1
                 was_rising = is_rising
@@ -58,34 +61,29 @@ def fill_breadth(
     for step in range(n_steps):
         total += totals[step]
         up += rising[step]
-        breadth[step] = (up / total) * 100.0 if total > 0 else 50.0
+        steps[step].breadth = (up / total) * 100.0 if total > 0 else 50.0
 
 
 def fill_btc(
-    bars: Bars, columns: Columns, step_of_row: IntArray, symbol: int, fallback: int, btc: Any
+    bars: Any, indicators: Any, symbols: Any, source: int, fallback: int, steps: Any, n_steps: int
 ) -> None:
     """BTC direction at the start of each step: its newest close against its newest slow EMA (D.1).
 
-    symbol, fallback: the symbols to ask, -1 = there is none; the second only answers before the first has a bar.
+    source, fallback: the symbols to ask, -1 = there is none; the second only answers before the first has a bar.
     """
-    n_steps = len(btc)
     for step in range(n_steps):
-        btc[step] = BTC_UNKNOWN
-    for source in (fallback, symbol):
-        if source < 0:
+        steps[step].btc = BTC_UNKNOWN
+    for symbol in (fallback, source):
+        if symbol < 0:
             continue
-        for row in range(bars.first[source], bars.end[source]):
-            direction = BTC_UP if bars.close[row] > columns.ema_slow[row] else BTC_DOWN
+        first, end = symbols[symbol].first, symbols[symbol].end
+        for row in range(first, end):
+            direction = BTC_UP if bars[row].close > indicators[row].ema_slow else BTC_DOWN
             last = n_steps
-            if row + 1 < bars.end[source]:
-                last = step_of_row[row + 1] + 1
-            for step in range(step_of_row[row] + 1, min_of(last, n_steps)):
-                btc[step] = direction
-
-
-def min_of(a: int, b: int) -> int:
-    """The smaller of two integers."""
-    return a if a < b else b
+            if row + 1 < end and bars[row + 1].step + 1 < n_steps:
+                last = bars[row + 1].step + 1
+            for step in range(bars[row].step + 1, last):
+                steps[step].btc = direction
 
 
 def count_gates(gates: IntArray, g: Gates, side: int) -> None:
@@ -113,15 +111,40 @@ def count_gates(gates: IntArray, g: Gates, side: int) -> None:
         gates[10] += 1
 
 
-def screen_main_bars(
-    bars: Bars,
-    columns: Columns,
-    scene: Scene,
+def store_candidate(
+    record: Any,
+    known_ms: int,
+    step: int,
     symbol: int,
-    is_exempt: bool,
-    needed_bars: int,
-    is_traded: bool,
-    keeps_candidates: bool,
+    base_row: int,
+    side: int,
+    confidence: int,
+    adx_threshold: float,
+    blocked: int,
+    x: Snapshot,
+    atr: float,
+) -> None:
+    """Write a candidate."""
+    record.known_ms = known_ms
+    record.step = step
+    record.symbol = symbol
+    record.base_row = base_row
+    record.side = side
+    record.confidence = confidence
+    record.blocked = blocked
+    record.close_px = x.close
+    record.adx = x.adx
+    record.atr = atr
+    record.adx_threshold = adx_threshold
+
+
+def screen_main_bars(
+    bars: Any,
+    indicators: Any,
+    steps: Any,
+    symbols: Any,
+    symbol: int,
+    run: Any,
     p: Any,
     gates: IntArray,
     found: Any,
@@ -129,102 +152,117 @@ def screen_main_bars(
 ) -> int:
     """Evaluate the main bars of one symbol; candidates go to `found` from number `n_found` on, counted beyond its end.
 
-    is_traded: otherwise the symbol is context only. keeps_candidates: false when sub-bars drive the entries. Returns
-    the new number of candidates.
+    When sub-bars drive the entries only the gates are counted. Returns the new number of candidates.
     """
-    if not is_traded:
-        return n_found
-    first = bars.first[symbol]
-    skipped = needed_bars - 1 if needed_bars > 1 else 0
-    for row in range(first + skipped, bars.end[symbol]):
-        known_ms = bars.known_ms[row]
-        if known_ms < scene.from_ms or known_ms > scene.to_ms:
+    whose = symbols[symbol]
+    first = whose.first
+    skipped = whose.entry_bars - 1 if whose.entry_bars > 1 else 0
+    for row in range(first + skipped, whose.end):
+        known_ms = bars[row].known_ms
+        if known_ms < run.from_ms or known_ms > run.to_ms:
             continue
-        step = scene.step_of_row[row]
-        slope = columns.slope[row]
-        x = snapshot_at(bars, columns, first, row, bars.close[row])
-        g = judge_gates(x, slope, scene.btc[step], is_exempt, p)
+        now = steps[bars[row].step]
+        slope = indicators[row].slope
+        x = snapshot_at(bars, indicators, first, row, bars[row].close)
+        g = judge_gates(x, slope, now.btc, whose.is_btc_exempt, p)
         signal = judge_signal(x, g, slope, p)
         count_gates(gates, g, signal.side)
-        if signal.side == 0 or not keeps_candidates:
+        if signal.side == 0 or run.has_entries:
             continue
-        side = transformed_side(signal.side, scene.breadth[step], p)
+        side = transformed_side(signal.side, now.breadth, p)
         if side == 0:
             continue
         if n_found < len(found):
-            record = found[n_found]
-            record.known_ms = known_ms
-            record.symbol = symbol
-            record.row = row
-            record.base_row = row
-            record.side = side
-            record.confidence = signal.confidence
-            record.blocked = blocked_bits(side, signal.confidence, x, p)
-            record.close_px = x.close
-            record.adx = x.adx
-            record.atr = floored_atr(x.atr, x.close, p.min_atr_pct)
-            record.adx_threshold = signal.adx_threshold
+            store_candidate(
+                found[n_found],
+                known_ms,
+                bars[row].step,
+                symbol,
+                row,
+                side,
+                signal.confidence,
+                signal.adx_threshold,
+                blocked_bits(side, signal.confidence, x, p),
+                x,
+                floored_atr(x.atr, x.close, p.min_atr_pct),
+            )
         n_found += 1
     return n_found
 
 
 def screen_entry_bars(
-    bars: Bars,
-    columns: Columns,
-    entries: Bars,
-    scene: Scene,
+    bars: Any,
+    indicators: Any,
+    entries: Any,
+    steps: Any,
+    symbols: Any,
     symbol: int,
-    is_exempt: bool,
-    needed_bars: int,
+    run: Any,
     p: Any,
+    n_steps: int,
     found: Any,
-    step_of_found: IntArray,
     n_found: int,
 ) -> int:
     """Evaluate the entry sub-bars of one symbol against the newest main bar before them (A.8).
 
-    Only signals that pass every filter but PESC are kept. A sub-bar belongs to the newest step known before it. Its slope is that of the
-    main bar of that very step, evaluated inside the window; else 0. Returns the new number of candidates.
+    Only signals that pass every filter but PESC are kept. A sub-bar belongs to the newest step known before it. Its
+    slope is that of the main bar of that very step, evaluated inside the window; else 0. Returns the new number of
+    candidates.
     """
-    first = bars.first[symbol]
+    whose = symbols[symbol]
+    first = whose.first
     base = first - 1
     step = -1
-    n_steps = len(scene.step_ms)
-    for row in range(entries.first[symbol], entries.end[symbol]):
-        known_ms = entries.known_ms[row]
-        if known_ms < scene.from_ms or known_ms > scene.to_ms:
+    for row in range(whose.entry_first, whose.entry_end):
+        known_ms = entries[row].known_ms
+        if known_ms < run.from_ms or known_ms > run.to_ms:
             continue
-        while step + 1 < n_steps and scene.step_ms[step + 1] < known_ms:
+        while step + 1 < n_steps and steps[step + 1].known_ms < known_ms:
             step += 1
-        while base + 1 < bars.end[symbol] and scene.step_of_row[base + 1] <= step:
+        while base + 1 < whose.end and bars[base + 1].step <= step:
             base += 1
-        if step < 0 or base < first or base - first + 1 < needed_bars:
+        if step < 0 or base < first or base - first + 1 < whose.entry_bars:
             continue
-        slope = 0.0
-        base_ms = bars.known_ms[base]
-        if scene.step_of_row[base] == step and scene.from_ms <= base_ms and base_ms <= scene.to_ms:
-            slope = columns.slope[base]
-        x = snapshot_at(bars, columns, first, base, entries.close[row])
-        g = judge_gates(x, slope, scene.btc[step], is_exempt, p)
+        base_ms = bars[base].known_ms
+        has_slope = bars[base].step == step and run.from_ms <= base_ms and base_ms <= run.to_ms
+        slope = indicators[base].slope if has_slope else 0.0
+        x = snapshot_at(bars, indicators, first, base, entries[row].close)
+        g = judge_gates(x, slope, steps[step].btc, whose.is_btc_exempt, p)
         signal = judge_signal(x, g, slope, p)
         side = 0
         if signal.side != 0:
-            side = transformed_side(signal.side, scene.breadth[step], p)
+            side = transformed_side(signal.side, steps[step].breadth, p)
         if side == 0 or blocked_bits(side, signal.confidence, x, p) != 0:
             continue
         if n_found < len(found):
-            record = found[n_found]
-            record.known_ms = known_ms
-            record.symbol = symbol
-            record.row = row
-            record.base_row = base
-            record.side = side
-            record.confidence = signal.confidence
-            record.blocked = 0
-            record.close_px = x.close
-            record.adx = x.adx
-            record.atr = floored_atr(x.atr, x.close, p.min_atr_pct)
-            record.adx_threshold = signal.adx_threshold
-            step_of_found[n_found] = step
+            store_candidate(
+                found[n_found],
+                known_ms,
+                step,
+                symbol,
+                base,
+                side,
+                signal.confidence,
+                signal.adx_threshold,
+                0,
+                x,
+                floored_atr(x.atr, x.close, p.min_atr_pct),
+            )
         n_found += 1
     return n_found
+
+
+def order_candidates(found: Any, n_found: int, first: IntArray, ordered: Any) -> None:
+    """Candidates in the order of their steps, stable; first[i] to first[i + 1] - 1 are those of step i.
+
+    first: zeroed, shape (n_steps + 2,).
+    """
+    n_steps = len(first) - 2
+    for i in range(n_found):
+        first[found[i].step + 2] += 1
+    for step in range(n_steps):
+        first[step + 2] += first[step + 1]
+    for i in range(n_found):
+        step = found[i].step
+        ordered[first[step + 1]] = found[i]
+        first[step + 1] += 1

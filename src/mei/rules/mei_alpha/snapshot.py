@@ -1,44 +1,6 @@
 """What the rules see of a symbol at one moment (specification part 1, C.11)."""
 
-from typing import NamedTuple
-
-from mei.model.bars import FloatArray, IntArray
-
-
-class Bars(NamedTuple):
-    """Bars of one series, flat, symbol after symbol: rows first[s] to end[s] - 1 are those of symbol s.
-
-    known_ms: when a bar counts as known: its open or its close (bar_time). interval_ms: its length.
-    """
-
-    first: IntArray
-    end: IntArray
-    open_ms: IntArray
-    known_ms: IntArray
-    open: FloatArray
-    high: FloatArray
-    low: FloatArray
-    close: FloatArray
-    volume: FloatArray
-    interval_ms: int
-
-
-class Columns(NamedTuple):
-    """Indicators of the main bars, one value a row. vol_trend and the rest as in the specification."""
-
-    ema_slow: FloatArray
-    ema_fast: FloatArray
-    ema_macro: FloatArray
-    adx: FloatArray
-    atr: FloatArray
-    avg_atr: FloatArray
-    rsi: FloatArray
-    stoch_k: FloatArray
-    macd_hist: FloatArray
-    vol_sma: FloatArray
-    vol_short: FloatArray
-    bb_width_ratio: FloatArray
-    slope: FloatArray
+from typing import Any, NamedTuple
 
 
 class Snapshot(NamedTuple):
@@ -67,36 +29,39 @@ class Snapshot(NamedTuple):
     vol_trend: bool
 
 
-def snapshot_at(bars: Bars, columns: Columns, first: int, row: int, close_px: float) -> Snapshot:
+def snapshot_at(bars: Any, indicators: Any, first: int, row: int, close_px: float) -> Snapshot:
     """The snapshot of main bar `row` with `close_px` in place of its close (a sub-bar's, or its own).
 
-    first: row of the symbol's first bar. A row before it gives the neutral snapshot of a symbol without bars.
+    bars: BAR_ROW_DTYPE; indicators: INDICATOR_ROW_DTYPE. first: row of the symbol's first bar; a row before it gives the
+    neutral snapshot of a symbol without bars.
     """
     if row < first:
         return neutral_snapshot(close_px)
     has_1 = row > first
+    now = indicators[row]
+    before = indicators[row - 1 if has_1 else row]
     return Snapshot(
         close_px,
-        bars.volume[row],
-        bars.close[row - 1] if has_1 else 0.0,
-        columns.ema_slow[row],
-        columns.ema_fast[row],
-        columns.ema_macro[row],
-        columns.ema_fast[row - 1] if has_1 else 0.0,
-        columns.adx[row],
-        columns.adx[row] - columns.adx[row - 1] if has_1 else columns.adx[row],
-        columns.bb_width_ratio[row],
-        columns.atr[row],
-        columns.atr[row] - columns.atr[row - 1] if has_1 else columns.atr[row],
-        columns.avg_atr[row],
-        columns.rsi[row],
-        columns.stoch_k[row],
-        columns.macd_hist[row],
-        columns.macd_hist[row - 1] if has_1 else 0.0,
-        columns.macd_hist[row - 2] if row - 2 >= first else 0.0,
-        columns.macd_hist[row - 3] if row - 3 >= first else 0.0,
-        columns.vol_sma[row],
-        columns.vol_short[row] > columns.vol_sma[row],
+        bars[row].volume,
+        bars[row - 1].close if has_1 else 0.0,
+        now.ema_slow,
+        now.ema_fast,
+        now.ema_macro,
+        before.ema_fast if has_1 else 0.0,
+        now.adx,
+        now.adx - before.adx if has_1 else now.adx,
+        now.bb_width_ratio,
+        now.atr,
+        now.atr - before.atr if has_1 else now.atr,
+        now.avg_atr,
+        now.rsi,
+        now.stoch_k,
+        now.macd_hist,
+        before.macd_hist if has_1 else 0.0,
+        indicators[row - 2].macd_hist if row - 2 >= first else 0.0,
+        indicators[row - 3].macd_hist if row - 3 >= first else 0.0,
+        now.vol_sma,
+        now.vol_short > now.vol_sma,
     )
 
 
