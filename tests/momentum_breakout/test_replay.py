@@ -149,6 +149,9 @@ def test_two_halves_are_the_whole(signal: str, entry_fill: Any) -> None:
             assert trades.tobytes() == whole.trades.tobytes()
             assert second.continuation == whole.continuation
             assert second.initial_balance_usd == first.final_balance_usd
+    assert whole.continuation is not None
+    last_px = {name: whole.continuation["books"][name]["last_close_px"] for name in two_symbols()}
+    assert last_px == {name: bars["close"][-1] for name, bars in two_symbols().items()}
     assert n_open >= 10
     assert (n_pending > 0) == (entry_fill == "next_open")
 
@@ -275,6 +278,19 @@ def test_a_position_without_bars_stays_at_its_entry_price() -> None:
     assert result.continuation["books"]["ETH/USDT"]["direction"] == -1
 
 
+def test_a_position_is_marked_at_the_last_close_before_the_window() -> None:
+    held = InitPosition("ETH/USDT", 1, 2.0, 90.0, 0.0, 1, 1.0, 200.0)
+    eth = bars_of([(100.0, 100.0, 100.0, 100.0), (100.0, 101.0, 100.0, 101.0)])
+    inputs = ReplayInputs(
+        candles_of({"BTC/USDT": random_bars(9, 1), "ETH/USDT": eth}),
+        from_ms=START_MS + 5 * MINUTE_MS,
+        init_state=InitState(1, "t", 0, 500.0, (held,)),
+    )
+    result = engine.replay(inputs, PARAMS, COSTS)
+    assert result.equity_usd.tolist() == [500.0 + 2.0 * 11.0] * 5
+    assert result.initial_balance_usd == 500.0
+
+
 def test_entries_without_equity_are_counted() -> None:
     inputs = ReplayInputs(candles_of({"BTC/USDT": random_bars(300, 5)}), initial_balance_usd=0.0)
     result = engine.replay(inputs, PARAMS, COSTS)
@@ -356,6 +372,23 @@ def test_a_continuation_with_too_short_a_past_is_refused() -> None:
         engine.replay(later, longer, COSTS)
     everything = ReplayInputs(candles_of({"BTC/USDT": bars}), init_state=state)
     assert len(engine.replay(everything, longer, COSTS).equity_usd) == 30
+
+
+@pytest.mark.parametrize(("n_first", "is_enough"), [(10, True), (60, False)])
+def test_whether_the_past_is_whole_is_handed_on(n_first: int, is_enough: bool) -> None:
+    """10 bars are all there are; of 60 only the newest 12 are handed on, and that there were more."""
+    bars = random_bars(90, 1)
+    state = None
+    for piece in (bars[:n_first], bars[:0]):
+        inputs = ReplayInputs(candles_of({"BTC/USDT": piece}), init_state=state)
+        result = engine.replay(inputs, PARAMS, COSTS)
+        state = InitState(2, "test", 0, 0.0, continuation=result.continuation)
+    longer = ReplayInputs(candles_of({"BTC/USDT": bars[n_first:]}), init_state=state)
+    if is_enough:
+        assert len(engine.replay(longer, {**PARAMS, "lookback": 30}, COSTS).equity_usd) == 80
+    else:
+        with pytest.raises(ConfigError, match="carries 12 and the candles hold 0"):
+            engine.replay(longer, {**PARAMS, "lookback": 30}, COSTS)
 
 
 def test_every_setting_belongs_to_one_stage() -> None:

@@ -31,7 +31,10 @@ _AMOUNTS = tuple(name for name in BOOK_DTYPE.names or () if BOOK_DTYPE[name].kin
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """books: BOOK_DTYPE, one a symbol of the market; account: ACCOUNT_DTYPE, shape (1,). equity_usd: marked."""
+    """books: BOOK_DTYPE, one a symbol of the market; account: ACCOUNT_DTYPE, shape (1,).
+
+    equity_usd: what the run starts with: a continuation's equity, marked, or an init-state's balance as it says.
+    """
 
     books: RecordArray
     account: RecordArray
@@ -93,7 +96,9 @@ def start_of(inputs: ReplayInputs, market: Market, settings: Mapping[str, Any]) 
         _take_positions(state, market, settings, books, account)
     _see_last_closes(market, books)
     account["n_busy"] = np.count_nonzero((books["direction"] != 0) | (books["pending"] != NO_ORDER))
-    return Start(books, account, _equity(books, float(account["cash_usd"][0])))
+    cash_usd = float(account["cash_usd"][0])
+    is_marked = state is not None and state.continuation is not None
+    return Start(books, account, _equity(books, cash_usd) if is_marked else cash_usd)
 
 
 def continuation_of(
