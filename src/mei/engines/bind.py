@@ -1,9 +1,10 @@
 """Rules compiled for a target machine: the same functions, another executor.
 
-Rules are plain Python and call each other through the globals of their modules. `bind_cpu` compiles a rule together with every
-rule it reaches: each gets a copy of its globals in which the rules it calls are compiled ones. `replaced` puts other
-functions in place of named ones (a generic walk bound to one strategy's rules, say); such a binding has a cache folder of its
-own, since numba tells compiled functions apart by source file, line and argument types alone.
+Rules are plain Python and call each other through the globals of their modules. `bind_cpu` compiles a rule together
+with every rule it reaches: each gets a copy of its globals in which the rules it calls are compiled ones.
+`replaced` puts other functions in place of named ones (a generic walk bound to one strategy's rules, say); such a
+binding has a cache folder of its own, since numba tells compiled functions apart by source file, line and argument
+types alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Mei Alpha over whole histories: three stages, each computed once for each distinct record it reads.
 
 1. `indicators_of`: indicators of every main bar (windows). 2. `screen`: candidates (gates, signals, filters).
-3. `walk_market`: positions, orders, money (risk). A stage is given its own record and no other, so what it depends on is
-what its key is made of.
+3. `walk_market`: positions, orders, money (risk). A stage is given its own record and no other, so what it depends
+on is what its key is made of.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mei.model.bars import FloatArray
 from mei.model.candles import Candles
 from mei.model.errors import ConfigError, DataError
 from mei.model.replay import ReplayInputs, ReplayResult
-from mei.model.semantics import Semantics
+from mei.model.semantics import STRICT, Semantics
 from mei.rules.mei_alpha.columns import BANK, N_COLUMNS, fill_bank, fill_symbol, longest_window
 from mei.rules.mei_alpha.indicators import INDICATOR_STATE_DTYPE
 from mei.rules.mei_alpha.records import (
@@ -92,7 +92,8 @@ class Indicators:
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """Stage 2: candidates of main bars and sub-bars in the order of `steps`, gate counters by name, number of signals."""
+    """Stage 2: candidates of main bars and sub-bars in the order of `steps`, gate counters by name, number of
+    signals."""
 
     candidates: Any
     ticks: Any
@@ -216,7 +217,7 @@ def set_scene(market: Market, found: Indicators, semantics: Semantics, steps: An
     )
     traded = market.symbols["is_traded"]
     seen = [name for i, name in enumerate(market.names) if counts_all or traded[i]]
-    names = [name for name in ("BTC", "BTCUSDT") if name in seen]
+    names: list[str] = [name for name in ("BTC", "BTCUSDT") if name in seen]
     if semantics.btc_symbol == "base":
         names += [name for name in seen if is_btc(name) and name not in names]
         names = names[:1]
@@ -344,6 +345,21 @@ def _result(
         gates={**screened.gates, **blocked},
         continuation=continuation,
     )
+
+
+def warm_up() -> None:
+    """Compile every kernel into the cache, by runs over a handful of bars."""
+    from mei.model.candles import FundingRates, offsets_of
+    from mei.rules.mei_alpha.keys import DEFAULTS
+
+    n_bars = 8
+    open_ms = np.arange(n_bars, dtype=np.int64) * 3_600_000
+    px = np.ones(n_bars)
+    candles = Candles("1h", 3_600_000, ("BTC",), offsets_of([n_bars]), open_ms, px, px, px, px, px)
+    funding = FundingRates(("BTC",), offsets_of([n_bars]), open_ms, px)
+    inputs = ReplayInputs(candles, candles, candles, funding)
+    replay(inputs, SymbolConfigs(DEFAULTS), STRICT)
+    indicators(candles, "BTC", DEFAULTS)
 
 
 def indicators(candles: Candles, symbol: str, config: Config) -> dict[str, FloatArray]:

@@ -30,8 +30,9 @@ ALWAYS_MS, NEVER_MS = -(1 << 62), (1 << 62) - 1
 class Market:
     """Everything a run reads that no configuration changes. Arrays of records, see `mei.rules.mei_alpha.records`.
 
-    steps: the whole timeline and one step more. n_walked: how many steps the run sees (run_end). first_walked: the first
-    step inside the window. symbols: SYMBOL_DTYPE with the rows of each symbol of `names`. run: RUN_DTYPE, (1,).
+    steps: the whole timeline and one step more. n_walked: how many steps the run sees (run_end). first_walked: the
+    first step inside the window. symbols: SYMBOL_DTYPE with the rows of each symbol of `names`. run: RUN_DTYPE,
+    (1,).
     """
 
     names: tuple[str, ...]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mei.engines.mei_alpha_market import Market
-from mei.model.replay import TRADE_DTYPE, InitPosition, ReplayInputs
 from mei.model.bars import FloatArray
+from mei.model.replay import TRADE_DTYPE, InitPosition, ReplayInputs
 from mei.rules.mei_alpha.records import ACCOUNT_DTYPE, SLOT_DTYPE
 from mei.rules.mei_alpha.world import State
 

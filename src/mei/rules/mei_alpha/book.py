@@ -1,6 +1,7 @@
 """Opening, adding, leaving: what an executed action does to a position and the account (part 2, C.1 to C.3, A.10).
 
-Arguments are records: `run` RUN_DTYPE, `p` RISK_DTYPE, `slot` SLOT_DTYPE, `account` ACCOUNT_DTYPE; `log` is an array of TRADE_DTYPE.
+Arguments are records: `run` RUN_DTYPE, `p` RISK_DTYPE, `slot` SLOT_DTYPE, `account` ACCOUNT_DTYPE; `log` is an
+array of TRADE_DTYPE.
 """
 
 from typing import Any, NamedTuple

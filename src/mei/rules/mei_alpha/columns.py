@@ -1,8 +1,8 @@
 """All indicators of one symbol, stage 1 of the engine: they depend on bars and windows alone.
 
-They are computed in a *bank*: an array of shape (N_COLUMNS, n_past + n_new), one row for each series of BANK. Its last `n_past`
-bars before the new ones are the only past any window reads, so a bank goes over any history chunk by chunk, or on bar by bar, and
-its content with a record of INDICATOR_STATE_DTYPE is all that a continuation needs.
+They are computed in a *bank*: an array of shape (N_COLUMNS, n_past + n_new), one row for each series of BANK. Its
+last `n_past` bars before the new ones are the only past any window reads, so a bank goes over any history chunk by
+chunk, or on bar by bar, and its content with a record of INDICATOR_STATE_DTYPE is all that a continuation needs.
 """
 
 from typing import Any

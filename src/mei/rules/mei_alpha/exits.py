@@ -127,10 +127,9 @@ def trailing_distance_atr(slot: Any, x: Snapshot, p: Any) -> float:
     if p.enable_vol_buffered_trailing and x.bb_width_ratio > 1.2:
         distance = base * 1.25
     if profit_atr(slot, x.close) > 2.0:
+        distance = base * (0.75 if x.atr_slope > 0.0 else 0.5)
         if x.adx > 35.0 and x.adx_slope > 0.0:
-            distance = base * 1.0
-        else:
-            distance = base * (0.75 if x.atr_slope > 0.0 else 0.5)
+            distance = base
     elif x.adx < 25.0:
         distance = base * 0.7
     return least if distance < least else distance

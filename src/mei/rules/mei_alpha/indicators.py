@@ -1,10 +1,11 @@
 """Indicators of one symbol as columns (specification part 1, section C).
 
-Every function fills rows `start` to `end - 1` of its output columns and may be called again for the rows that follow: bar by
-bar or for a whole history, with the same bits. `first` is the row of the symbol's first bar; rows before `start` must be
-filled. Arrays are float64 of shape (n_rows,), prices in quote per base. What a recursion needs beyond its own
-output column lives in a record of INDICATOR_STATE_DTYPE. A window's sum runs from its oldest value to its newest, in a plain
-loop; a block of rows is summed at a time, which lets the machine add several rows at once without touching that order.
+Every function fills rows `start` to `end - 1` of its output columns and may be called again for the rows that
+follow: bar by bar or for a whole history, with the same bits. `first` is the row of the symbol's first bar; rows
+before `start` must be filled. Arrays are float64 of shape (n_rows,), prices in quote per base. What a recursion
+needs beyond its own output column lives in a record of INDICATOR_STATE_DTYPE. A window's sum runs from its oldest
+value to its newest, in a plain loop; a block of rows is summed at a time, which lets the machine add several rows
+at once without touching that order.
 """
 
 from math import sqrt

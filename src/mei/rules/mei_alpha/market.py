@@ -1,4 +1,5 @@
-"""A position meets a bar: orders fill at its open, resting stop and target meet its range (docs/concepts/semantics.md)."""
+"""A position meets a bar: orders fill at its open, resting stop and target meet its range
+(docs/concepts/semantics.md)."""
 
 from typing import Any
 

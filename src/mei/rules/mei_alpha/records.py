@@ -1,7 +1,7 @@
 """Configuration and state as records a compiled rule can read.
 
-Three configuration records, one for each stage, and a stage sees only its own: what a stage reads is what its key is made of, so
-that two configurations share a stage exactly when its record is the same.
+Three configuration records, one for each stage, and a stage sees only its own: what a stage reads is what its key
+is made of, so that two configurations share a stage exactly when its record is the same.
 """
 
 from __future__ import annotations
@@ -100,26 +100,75 @@ _SCREEN_PATHS = {
     "trade.reef_short_rsi_extreme_lt": "f8",
 }
 
-_RISK_FLOATS = """
-allocation_pct sl_atr_mult tp_atr_mult leverage leverage_low leverage_medium leverage_high leverage_max_cap slippage_bps
-min_notional_usd max_total_margin_pct confidence_mult_high confidence_mult_medium confidence_mult_low
-adx_sizing_min_mult adx_sizing_full_adx vol_baseline_pct vol_scalar_min vol_scalar_max add_fraction_of_base_margin
-add_min_profit_atr tp_partial_pct tp_partial_min_notional_usd trailing_start_atr trailing_distance_atr
-breakeven_start_atr breakeven_buffer_atr trailing_start_atr_low_conf trailing_distance_atr_low_conf
-smart_exit_adx_exhaustion_lt smart_exit_adx_exhaustion_lt_low_conf rsi_exit_profit_atr_switch rsi_exit_ub_lo_profit
-rsi_exit_ub_hi_profit rsi_exit_lb_lo_profit rsi_exit_lb_hi_profit rsi_exit_ub_lo_profit_low_conf
-rsi_exit_ub_hi_profit_low_conf rsi_exit_lb_lo_profit_low_conf rsi_exit_lb_hi_profit_low_conf tsme_min_profit_atr
-glitch_price_dev_pct glitch_atr_mult
-""".split()
-_RISK_FLAGS = """
-enable_dynamic_leverage bump_to_min_notional enable_dynamic_sizing enable_pyramiding enable_partial_tp
-enable_breakeven_stop enable_rsi_overextension_exit enable_vol_buffered_trailing tsme_require_adx_slope_negative
-block_exits_on_extreme_dev
-""".split()
-_RISK_COUNTS = """
-max_adds_per_symbol add_cooldown_minutes add_min_confidence reentry_cooldown_minutes reentry_cooldown_min_mins
-reentry_cooldown_max_mins max_open_positions entry_cooldown_s exit_cooldown_s max_entry_orders_per_loop
-""".split()
+_RISK_FLOATS = (
+    "allocation_pct",
+    "sl_atr_mult",
+    "tp_atr_mult",
+    "leverage",
+    "leverage_low",
+    "leverage_medium",
+    "leverage_high",
+    "leverage_max_cap",
+    "slippage_bps",
+    "min_notional_usd",
+    "max_total_margin_pct",
+    "confidence_mult_high",
+    "confidence_mult_medium",
+    "confidence_mult_low",
+    "adx_sizing_min_mult",
+    "adx_sizing_full_adx",
+    "vol_baseline_pct",
+    "vol_scalar_min",
+    "vol_scalar_max",
+    "add_fraction_of_base_margin",
+    "add_min_profit_atr",
+    "tp_partial_pct",
+    "tp_partial_min_notional_usd",
+    "trailing_start_atr",
+    "trailing_distance_atr",
+    "breakeven_start_atr",
+    "breakeven_buffer_atr",
+    "trailing_start_atr_low_conf",
+    "trailing_distance_atr_low_conf",
+    "smart_exit_adx_exhaustion_lt",
+    "smart_exit_adx_exhaustion_lt_low_conf",
+    "rsi_exit_profit_atr_switch",
+    "rsi_exit_ub_lo_profit",
+    "rsi_exit_ub_hi_profit",
+    "rsi_exit_lb_lo_profit",
+    "rsi_exit_lb_hi_profit",
+    "rsi_exit_ub_lo_profit_low_conf",
+    "rsi_exit_ub_hi_profit_low_conf",
+    "rsi_exit_lb_lo_profit_low_conf",
+    "rsi_exit_lb_hi_profit_low_conf",
+    "tsme_min_profit_atr",
+    "glitch_price_dev_pct",
+    "glitch_atr_mult",
+)
+_RISK_FLAGS = (
+    "enable_dynamic_leverage",
+    "bump_to_min_notional",
+    "enable_dynamic_sizing",
+    "enable_pyramiding",
+    "enable_partial_tp",
+    "enable_breakeven_stop",
+    "enable_rsi_overextension_exit",
+    "enable_vol_buffered_trailing",
+    "tsme_require_adx_slope_negative",
+    "block_exits_on_extreme_dev",
+)
+_RISK_COUNTS = (
+    "max_adds_per_symbol",
+    "add_cooldown_minutes",
+    "add_min_confidence",
+    "reentry_cooldown_minutes",
+    "reentry_cooldown_min_mins",
+    "reentry_cooldown_max_mins",
+    "max_open_positions",
+    "entry_cooldown_s",
+    "exit_cooldown_s",
+    "max_entry_orders_per_loop",
+)
 _RISK_PATHS = {
     **{f"trade.{name}": "f8" for name in _RISK_FLOATS},
     **{f"trade.{name}": "?" for name in _RISK_FLAGS},
@@ -217,8 +266,9 @@ SYMBOL_DTYPE = np.dtype(
     ]
 )
 
-#: One moment of the main timeline. btc, breadth: context fixed at its start (D.1). first_candidate, first_tick: where its candidates
-#: of main bars and of entry sub-bars start; they end where those of the next step start, so there is one step more than the timeline has.
+#: One moment of the main timeline. btc, breadth: context fixed at its start (D.1). first_candidate, first_tick:
+#: where its candidates of main bars and of entry sub-bars start; they end where those of the next step start, so
+#: there is one step more than the timeline has.
 STEP_DTYPE = np.dtype(
     [
         ("known_ms", "<i8"),
@@ -250,8 +300,9 @@ RUN_DTYPE = np.dtype(
 
 #: Everything the walk knows about one symbol between two bars. side: 1 long, -1 short, 0 no position.
 #: main_row, exit_row, entry_row: newest main bar seen, next sub-bars to look at (-1 = not looked up yet).
-#: stop_*: the resting stop (exit_fill = level). met_ms: until when the position has met the market. funded_ms: until when it has
-#: paid funding. exit_order, add_order, open_order: orders waiting for an open; 0 = none (exit: 1 whole, 2 part; open: side).
+#: stop_*: the resting stop (exit_fill = level). met_ms: until when the position has met the market. funded_ms:
+#: until when it has paid funding. exit_order, add_order, open_order: orders waiting for an open; 0 = none (exit: 1
+#: whole, 2 part; open: side).
 SLOT_DTYPE = np.dtype(
     [
         ("side", "<i8"),

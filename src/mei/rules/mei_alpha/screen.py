@@ -1,7 +1,8 @@
 """From indicators to candidates: gates and signals of every bar, before any position is known (part 1, D; part 2, A.4).
 
 What comes out depends on bars and on the screening configuration alone, so configurations that differ in risk share it.
-Records: bars BAR_ROW_DTYPE, indicators INDICATOR_ROW_DTYPE, symbols SYMBOL_DTYPE, steps STEP_DTYPE, run RUN_DTYPE, p SCREEN_DTYPE.
+Records: bars BAR_ROW_DTYPE, indicators INDICATOR_ROW_DTYPE, symbols SYMBOL_DTYPE, steps STEP_DTYPE, run RUN_DTYPE,
+p SCREEN_DTYPE.
 """
 
 from typing import Any

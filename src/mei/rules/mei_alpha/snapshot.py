@@ -32,8 +32,8 @@ class Snapshot(NamedTuple):
 def snapshot_at(bars: Any, indicators: Any, first: int, row: int, close_px: float) -> Snapshot:
     """The snapshot of main bar `row` with `close_px` in place of its close (a sub-bar's, or its own).
 
-    bars: BAR_ROW_DTYPE; indicators: INDICATOR_ROW_DTYPE. first: row of the symbol's first bar; a row before it gives the
-    neutral snapshot of a symbol without bars.
+    bars: BAR_ROW_DTYPE; indicators: INDICATOR_ROW_DTYPE. first: row of the symbol's first bar; a row before it
+    gives the neutral snapshot of a symbol without bars.
     """
     if row < first:
         return neutral_snapshot(close_px)
