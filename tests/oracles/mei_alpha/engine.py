@@ -244,12 +244,12 @@ class Engine(Market):
         """A.4, steps 12 to 15."""
         is_long = direction == BUY
         p = self.positions.get(symbol)
-        if p is not None and p.is_long != is_long and not self.leaving(symbol):
-            self.decide_exit(p, Exit(FLIP), x.close, ts)
-        elif p is not None and p.is_long == is_long and not self.leaving(symbol):
-            if self.configs[symbol]["trade.enable_pyramiding"]:
+        if p is not None and p.is_long == is_long:
+            if self.configs[symbol]["trade.enable_pyramiding"] and not self.leaving(symbol):
                 self._pyramid(p, signal.confidence, x, ts)
             return None
+        if p is not None and not self.leaving(symbol):
+            self.decide_exit(p, Exit(FLIP), x.close, ts)
         # A position that leaves for another reason, or an order to open, stands like a position here.
         if self.taken(symbol):
             return None
