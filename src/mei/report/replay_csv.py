@@ -5,7 +5,7 @@ Specification part 2, F.6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mei.metrics.reason_codes import reason_code
@@ -19,11 +19,12 @@ HEADER = (
     "pnl_usd,fee_usd,mae_pct,mfe_pct,reason_code,reason"
 )
 _TINY = 1e-12
+_FIELDS = ("symbol", "action", "timestamp_ms", "price", "qty", "pnl_usd", "fee_usd", "position_id")
 
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """One record of a symbol that is not funding; position_id only where it opens one."""
+    """One record of a symbol that is not funding. number: how many positions the log has opened so far."""
 
     at_ms: int
     action: int
@@ -33,13 +34,20 @@ class _Event:
     fee_usd: float
     reason: str
     position_id: int
+    number: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it opens a position."""
+        return self.action in (OPEN_LONG, OPEN_SHORT)
 
 
 @dataclass(slots=True)
 class _Position:
     """A position being walked. highest and lowest price since it was opened."""
 
-    position_id: int
+    number: int
+    rank: int
     side: str
     entry_ms: int
     entry_px: float
@@ -68,13 +76,13 @@ class _Bars:
         self._known_ms, self._high, self._low = known_ms, high, low
         self._next = 0
 
-    def use(self, until_ms: int, position: _Position | None, including: bool = False) -> None:
-        """Bars before `until_ms` (or also at it) widen the range of `position`, if there is one."""
+    def use(self, until_ms: int, held: Iterable[_Position], including: bool = False) -> None:
+        """Bars before `until_ms` (or also at it) widen the ranges of the positions held."""
         last_ms = until_ms if including else until_ms - 1
         end = int(self._known_ms.searchsorted(last_ms, side="right"))
         if end <= self._next:
             return
-        if position is not None:
+        for position in held:
             position.highest = max(position.highest, float(self._high[self._next : end].max()))
             position.lowest = min(position.lowest, float(self._low[self._next : end].min()))
         self._next = end
@@ -90,8 +98,8 @@ def trades_csv(
 ) -> str:
     """The whole file.
 
-    reasons: words of each record. candles: the main bars. unique_ids: every position has an id of its own (else all of
-    a symbol share that of its first). known_after_ms: from a bar's open to the time that records call it by.
+    reasons: words of each record. candles: the main bars. unique_ids: every position has a number of its own (else all
+    of a symbol share that of its first). known_after_ms: from a bar's open to the time that records call it by.
     """
     rows: list[tuple[int, str, str, str]] = []
     for symbol, events in sorted(
@@ -108,15 +116,15 @@ def trades_csv(
 
 def _events(result: ReplayResult, reasons: Sequence[str]) -> dict[str, list[_Event]]:
     """Records of each symbol in order of time, then of the log; positions are numbered in log order."""
-    names = ("symbol", "timestamp_ms", "action", "price", "qty", "pnl_usd", "fee_usd")
-    columns = (result.trades[name].tolist() for name in names)
+    columns = (result.trades[name].tolist() for name in _FIELDS)
     events: dict[str, list[_Event]] = {}
-    n_positions = 0
-    for symbol, at_ms, action, price, qty, pnl, fee, reason in zip(*columns, reasons, strict=True):
+    n_opened = 0
+    for symbol, action, *numbers, reason in zip(*columns, reasons, strict=True):
         if action == FUNDING:
             continue
-        n_positions += action in (OPEN_LONG, OPEN_SHORT)
-        event = _Event(at_ms, action, price, qty, pnl, fee, reason, n_positions)
+        n_opened += action in (OPEN_LONG, OPEN_SHORT)
+        at_ms, price, qty, pnl, fee, position_id = numbers
+        event = _Event(at_ms, action, price, qty, pnl, fee, reason, position_id, n_opened)
         events.setdefault(result.symbols[symbol], []).append(event)
     for of_symbol in events.values():
         of_symbol.sort(key=lambda event: event.at_ms)
@@ -126,26 +134,32 @@ def _events(result: ReplayResult, reasons: Sequence[str]) -> dict[str, list[_Eve
 def _closes(
     symbol: str, events: list[_Event], bars: _Bars, unique_ids: bool
 ) -> Iterator[tuple[int, str, str, str]]:
-    """(exit time, symbol, trade id, line) of each close; closes of positions that no record opened are left out."""
-    position: _Position | None = None
-    first_id = next((e.position_id for e in events if e.action in (OPEN_LONG, OPEN_SHORT)), 0)
+    """(exit time, symbol, trade id, line) of each close; closes of positions that no record opened are left out.
+
+    Without unique ids a symbol holds one position at a time, and what opens while another is held has the number of the
+    symbol's second position: a log in which sub-bars run ahead of one another may have that.
+    """
+    held: dict[int, _Position] = {}
+    numbers = sorted(event.number for event in events if event.is_open)
     for event in events:
-        bars.use(event.at_ms, position)
-        if event.action in (OPEN_LONG, OPEN_SHORT):
-            position_id = event.position_id if unique_ids else first_id
+        key = event.position_id if unique_ids else 0
+        bars.use(event.at_ms, held.values())
+        if event.is_open:
+            before = held.get(key)
+            rank = 1 if before is None else before.rank + 1
+            number = event.number if unique_ids else numbers[rank - 1]
             side = "LONG" if event.action == OPEN_LONG else "SHORT"
             px = event.price
-            position = _Position(position_id, side, event.at_ms, px, px, px)
-            bars.use(event.at_ms, position, including=True)
+            held[key] = _Position(number, rank, side, event.at_ms, px, px, px)
+        bars.use(event.at_ms, held.values(), including=True)
+        if key not in held or not is_close(event.action):
             continue
-        bars.use(event.at_ms, position, including=True)
-        if position is None or not is_close(event.action):
-            continue
+        position = held[key]
         position.n_exits += 1
-        trade_id = f"{position.position_id}:{position.n_exits}"
+        trade_id = f"{position.number}:{position.n_exits}"
         yield event.at_ms, symbol, trade_id, _line(symbol, trade_id, position, event)
         if ACTIONS[event.action].startswith("CLOSE"):
-            position = None
+            del held[key]
 
 
 def _line(symbol: str, trade_id: str, position: _Position, event: _Event) -> str:
@@ -153,7 +167,7 @@ def _line(symbol: str, trade_id: str, position: _Position, event: _Event) -> str
     numbers = (position.entry_px, event.price, event.qty, event.pnl_usd, event.fee_usd, mae, mfe)
     cells = [
         trade_id,
-        str(position.position_id),
+        str(position.number),
         str(position.entry_ms),
         str(event.at_ms),
         _text(symbol),

@@ -32,8 +32,8 @@ _COLUMNS = (
     ("atr", "atr", 8),
     ("rsi", "rsi", 4),
     ("macd_hist", "macd_hist", 8),
-    ("stoch_rsi_k", "stoch_rsi_k", 4),
-    ("stoch_rsi_d", "stoch_rsi_d", 4),
+    ("stoch_rsi_k", "stoch_k", 4),
+    ("stoch_rsi_d", "stoch_d", 4),
     ("vol_sma", "vol_sma", 4),
     ("vol_trend", "vol_trend", 0),
 )
