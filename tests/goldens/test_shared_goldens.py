@@ -34,6 +34,10 @@ def run_here(command: list[str], cwd: Path, **_unused: Any) -> subprocess.Comple
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning"
+)  # the set's scripts leave files to the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.skipif(
     not SHARED.is_dir(), reason="the full set of goldens is not beside the checkout"
 )
