@@ -449,7 +449,7 @@ def cases(
         st.lists(st.sampled_from(NAMES), min_size=1, max_size=max_symbols, unique=True).map(sorted)
     )
     interval = draw(st.sampled_from((60, 240, 20))) * MINUTE
-    n_bars = draw(st.integers(50, 150))
+    n_bars = draw(st.integers(70, 150))
     overrides = draw(configs())
     rng = Random(draw(st.integers(0, 2**32 - 1)))
     config = LOOSE | overrides
