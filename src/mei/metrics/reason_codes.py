@@ -19,7 +19,13 @@ REASON_CODES = (
     "unknown",
 )
 
-#: First match wins, here and below.
+#: Whole reasons of momentum_breakout; its other exits are `exit_filter`.
+_EXACT_EXITS = {
+    "stop": "exit_stop_loss",
+    "take_profit": "exit_take_profit",
+    "reverse": "exit_signal_flip",
+}
+#: Words in reasons of Mei Alpha. First match wins, here and below.
 _EXIT_CODES = (
     ("Stop Loss", "exit_stop_loss"),
     ("Trailing Stop", "exit_trailing_stop"),
@@ -57,7 +63,8 @@ def reason_code(action: str, reason: str) -> str:
     if action.startswith("ADD_"):
         return "entry_pyramid"
     if action.startswith(("CLOSE_", "REDUCE_")):
-        return next((code for words, code in _EXIT_CODES if words in reason), "exit_filter")
+        usual = _EXACT_EXITS.get(reason, "exit_filter")
+        return next((code for words, code in _EXIT_CODES if words in reason), usual)
     return "unknown"
 
 

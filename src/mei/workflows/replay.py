@@ -98,8 +98,12 @@ def read_balance(path: str, tell: Tell) -> float:
 
 
 def exported_state(result: ReplayResult, source: str) -> str:
-    """The state at the end of a run, before closing positions, as init-state of version 2."""
-    if result.continuation is None:
+    """The state at the end of a run, before closing positions, as init-state of version 2.
+
+    `balance` and `positions` are those of the continuation, where it has them, and stand beside it. OutputError when
+    the strategy (`source`) leaves no state.
+    """
+    if not result.continuation:
         raise OutputError(
             f"--export-state needs a strategy that leaves its state, {source} does not"
         )
@@ -198,16 +202,16 @@ def _report(
         )
         write_result(request.export_trades, text)
         tell(f"[replay] Trade CSV written to {request.export_trades}")
-    if request.export_state is not None:
-        write_result(request.export_state, exported_state(result, request.strategy))
-        tell(f"[replay] State written to {request.export_state}")
     report = replay_object(numbers, by_symbol, strategy.slippage_bps())
     if request.with_curve:
         report["equity_curve"] = curve_rows(result)
     if request.with_trades:
         report["trades"] = trade_rows(result, reasons)
-    if request.output is None:
-        return pretty_json(report)
-    write_result(request.output, pretty_json(report))
-    tell(f"[replay] Report written to {request.output}")
-    return None
+    text = pretty_json(report)
+    if request.output is not None:
+        write_result(request.output, text)
+        tell(f"[replay] Report written to {request.output}")
+    if request.export_state is not None:
+        write_result(request.export_state, exported_state(result, request.strategy))
+        tell(f"[replay] State written to {request.export_state}")
+    return text if request.output is None else None
