@@ -12,6 +12,7 @@ from mei.model.candles import Candles, FundingRates
 from mei.model.errors import ConfigError
 from mei.model.replay import ReplayInputs
 from mei.model.semantics import Semantics
+from mei.rules.mei_alpha.book import FEE_RATE
 from mei.rules.mei_alpha.records import (
     BAR_ROW_DTYPE,
     FUNDING_DTYPE,
@@ -103,6 +104,7 @@ def _describe(run: Any, inputs: ReplayInputs, semantics: Semantics, n_walked: in
     run["main_interval_ms"] = inputs.candles.interval_ms
     run["exit_interval_ms"] = exits.interval_ms if exits is not None else 0
     run["entry_interval_ms"] = entries.interval_ms if entries is not None else 0
+    run["fee_rate"] = FEE_RATE
     run["has_exits"] = exits is not None
     run["has_entries"] = entries is not None
     run["has_funding"] = inputs.funding is not None

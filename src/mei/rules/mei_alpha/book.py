@@ -19,6 +19,7 @@ from mei.model.replay import (
 from mei.rules.mei_alpha.codes import PYRAMID
 from mei.rules.mei_alpha.exits import Exit, ratchet
 
+#: Fraction of a fill's value the reference pays; a run may name another (`fee_rate` of RUN_DTYPE).
 FEE_RATE = 0.00035
 #: Slippage of exits in the reference, basis points.
 _EXIT_SLIPPAGE_BPS = 0.5
@@ -93,8 +94,8 @@ def slipped_px(px: float, direction: int, slippage_bps: float) -> float:
 def entry_fee_usd(run: Any, notional_usd: float, qty: float, fill_px: float) -> float:
     """Fee of an open or add: on the notional at the close, or on what was paid (switch costs)."""
     if run.costs:
-        return qty * fill_px * FEE_RATE
-    return notional_usd * FEE_RATE
+        return qty * fill_px * run.fee_rate
+    return notional_usd * run.fee_rate
 
 
 def open_position(
@@ -217,7 +218,7 @@ def leave_position(
     qty = slot.qty if is_whole else slot.qty * fraction
     fill_px = slipped_px(px, -side, exit_slippage_bps(run, p))
     notional = qty * fill_px
-    fee = notional * FEE_RATE
+    fee = notional * run.fee_rate
     pnl = (fill_px - slot.entry_px) * qty if side > 0 else (slot.entry_px - fill_px) * qty
     account.balance_usd += pnl - fee
     action = CLOSE_LONG if side > 0 else CLOSE_SHORT

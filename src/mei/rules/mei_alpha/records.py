@@ -281,7 +281,8 @@ STEP_DTYPE = np.dtype(
 
 FUNDING_DTYPE = np.dtype([("time_ms", "<i8"), ("rate", "<f8")])
 
-#: What holds for the whole run: window on known times, lengths of the series' bars, and the switches.
+#: What holds for the whole run: window on known times, lengths of the series' bars, fee as a fraction of a fill's value,
+#: and the switches.
 RUN_DTYPE = np.dtype(
     [
         ("from_ms", "<i8"),
@@ -291,6 +292,7 @@ RUN_DTYPE = np.dtype(
         ("main_interval_ms", "<i8"),
         ("exit_interval_ms", "<i8"),
         ("entry_interval_ms", "<i8"),
+        ("fee_rate", "<f8"),
         ("has_exits", "?"),
         ("has_entries", "?"),
         ("has_funding", "?"),
