@@ -220,11 +220,8 @@ def set_scene(market: Market, found: Indicators, semantics: Semantics, steps: An
     names: list[str] = [name for name in ("BTC", "BTCUSDT") if name in seen]
     if semantics.btc_symbol == "base":
         names += [name for name in seen if is_btc(name) and name not in names]
-        names = names[:1]
-    sources = [market.names.index(name) for name in names] + [-1, -1]
-    bind_cpu(fill_btc)(
-        market.main, found.rows, market.symbols, sources[0], sources[1], steps, n_steps
-    )
+    sources = np.array([market.names.index(name) for name in names], dtype=np.int64)
+    bind_cpu(fill_btc)(market.main, found.rows, market.symbols, sources, steps, n_steps)
 
 
 def _in_order(rows: Any, n_found: int, steps: Any, field_name: str) -> Any:

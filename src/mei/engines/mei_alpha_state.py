@@ -34,9 +34,10 @@ def first_state(market: Market, inputs: ReplayInputs, n_log: int) -> State:
     active = np.zeros(n_symbols + 1, dtype=np.int64)
     if inputs.init_state is not None:
         account["balance_usd"] = inputs.init_state.balance_usd
+        traded = {name: i for i, name in enumerate(market.names) if market.symbols["is_traded"][i]}
         for position in inputs.init_state.positions:
-            if position.symbol in market.names:
-                _take_position(market, slots[market.names.index(position.symbol)], position)
+            if position.symbol in traded:
+                _take_position(market, slots[traded[position.symbol]], position)
         held = np.flatnonzero(slots["side"])
         active[: len(held)] = held
         account["n_active"] = len(held)

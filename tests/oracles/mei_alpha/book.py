@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -271,19 +271,21 @@ class Book:
         p.stop_px, p.stop_reason = sl, "Stop Loss"
         if p.trailing is not None and p.better(p.trailing, sl):
             p.stop_px, p.stop_reason = p.trailing, "Trailing Stop"
-        p.judged_by = x
 
     # -- funding --------------------------------------------------------------------------------------------
 
     def pay_funding(self, p: Position, boundary: int, stamp: int) -> None:
-        """C.4: one boundary of one position, if a rate is known."""
+        """C.4: one boundary of one position, if a rate is known.
+
+        funding = held: at the close of the newest main bar known at the boundary.
+        """
         rates = self.funding.get(p.symbol, [])
         known = bisect_right(rates, boundary, key=lambda entry: entry[0])
         if known == 0:
             return
         rate = rates[known - 1][1]
         bank = self.banks[p.symbol]
-        price = p.entry if bank.n == 0 and self.switches.held else bank.last_close
+        price = self.known_close(p, boundary) if self.switches.held else bank.last_close
         signed = p.size if p.is_long else -p.size
         delta = (-signed * price) * rate
         self.balance += delta
@@ -297,6 +299,14 @@ class Book:
             notional=p.size * price,
             pnl=delta,
         )
+
+    def known_close(self, p: Position, moment: int) -> float:
+        """Close of the newest main bar of p's symbol known at the moment; the entry price before the first."""
+        price = p.entry
+        for known in self.main.times:
+            if known <= moment:
+                price = next((bar[4] for s, bar in self.main.at[known] if s == p.symbol), price)
+        return price
 
     def pay_between(self, prev: int, now: int) -> None:
         """funding = after_step: the boundaries in (prev, now], every open position at each."""
@@ -317,6 +327,10 @@ class Book:
             boundary += HOUR_MS
         p.paid_until = last
 
-    def pay_all_held(self, now: int, *, inclusive: bool) -> None:
+    def pay_all_held(
+        self, now: int, *, inclusive: bool, only: Collection[str] | None = None
+    ) -> None:
+        """only: the symbols that have a sub-bar of their own now; None = a step, all of them."""
         for symbol in self.held_symbols():
-            self.pay_held(self.positions[symbol], now, inclusive=inclusive)
+            if only is None or symbol in only:
+                self.pay_held(self.positions[symbol], now, inclusive=inclusive)

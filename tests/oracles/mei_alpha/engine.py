@@ -138,15 +138,26 @@ class Engine(Market):
             prev = steps[i - 1] if i else ts
             until = steps[i + 1] if i + 1 < len(steps) else math.inf
             if self.switches.window_end and self.from_ms is not None and ts < self.from_ms:
-                # Reading: such a step feeds the banks and nothing else; sub-bars it owns are passed over.
-                for symbol, bar in self.main.at[ts]:
-                    self.banks[symbol].feed(bar)
+                self._step_before_window(ts, until)
                 continue
             self._step(prev, ts, until)
         self._end(steps[-1])
         result.trades = self.trades
         result.final_balance = self.balance
         return result
+
+    def _step_before_window(self, ts: int, until: float) -> None:
+        """run_end = window: such a step feeds the banks and owns the sub-bars inside the window."""
+        self.btc, self.breadth = self._btc_direction(), self._breadth()
+        self.budget_used = 0
+        self.slopes = {}
+        for symbol, bar in self.main.at[ts]:
+            self.banks[symbol].feed(bar)
+        if self.switches.known_at_close:
+            self._sub_bars_in_order(ts, until)
+        else:
+            self._exit_block(ts, until)
+            self._entry_block(ts, until)
 
     def _step(self, prev: int, ts: int, until: float) -> None:
         self.btc, self.breadth = self._btc_direction(), self._breadth()
@@ -461,14 +472,17 @@ class Engine(Market):
         for now in sorted(times):
             if not self.in_window(now):
                 continue
+            met = {
+                s for series in (self.exits, self.entries_series) for s, _ in series.at.get(now, ())
+            }
             if self.switches.held:
-                self.pay_all_held(now, inclusive=False)
+                self.pay_all_held(now, inclusive=False, only=met)
             for symbol, bar in self.exits.at.get(now, ()):
                 self._exit_bar(symbol, bar, now)
             self._entry_bars_arrive(now)
             self._tick(now, None)
             if self.switches.held:
-                self.pay_all_held(now, inclusive=True)
+                self.pay_all_held(now, inclusive=True, only=met)
 
 
 def replay(

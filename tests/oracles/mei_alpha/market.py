@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tests.oracles.mei_alpha.bank import NEUTRAL, Bar, Config, Snapshot
+from tests.oracles.mei_alpha.bank import Bar, Config, Snapshot
 from tests.oracles.mei_alpha.book import AddOrder, Book, ExitOrder, OpenOrder
 from tests.oracles.mei_alpha.position import (
     Exit,
@@ -101,17 +101,18 @@ class Market(Book):
     # -- a bar arrives --------------------------------------------------------------------------------------
 
     def arrive(self, symbol: str, bar: Bar, interval: int, now: int) -> bool:
-        """Pending orders fill at the bar's open, then the position meets the bar. True when a resting order fired.
-
-        Reading: orders fill on bars outside [from, to] too (only meeting them is ruled out).
-        """
+        """Pending orders fill at the bar's open, then the position meets the bar. True when a resting order fired."""
+        if not self.in_window(now):
+            return False
         if self.switches.next_open:
             self._fill_orders(symbol, bar, now)
-        if not self.switches.level or symbol not in self.positions or not self.in_window(now):
+        if not self.switches.level or symbol not in self.positions:
             return False
         p = self.positions[symbol]
         if bar[0] < p.met_until:
             return False
+        if p.stop_reason == "":  # from an init-state: the first bar it meets
+            self.rest(p, self.banks[symbol].newest, p.entry)
         p.met_until = bar[0] + interval
         return self._meet(p, bar, now)
 
@@ -167,7 +168,7 @@ class Market(Book):
         self.apply_exit(p, exit_, px, now)
         if not exit_.whole:
             # Reading: "the fill price" is the level (or open) it fired at, before slippage.
-            self.rest(p, p.judged_by, px)
+            self.rest(p, self.banks[p.symbol].newest, px)
         return True
 
     # -- decisions on a close -------------------------------------------------------------------------------
@@ -192,6 +193,8 @@ class Market(Book):
 
     def decide_exit(self, p: Position, exit_: Exit, close: float, now: int) -> None:
         if self.switches.next_open:
+            if exit_.reason == FLIP:  # takes the place of a partial exit
+                self.pending_exits.pop(p.symbol, None)
             self.pending_exits.setdefault(p.symbol, []).append(ExitOrder(exit_, now))
         else:
             self.apply_exit(p, exit_, close, now)
@@ -213,7 +216,7 @@ class Market(Book):
             self.fill_add(order, close, order.now, order.now)
 
     def start_with(self, position: dict[str, Any], first_step: float) -> None:
-        """A position of an init-state. Its resting stop is made before any bar: from the neutral snapshot."""
+        """A position of an init-state. Its resting stop is made when it first meets a bar."""
         p = Position(
             symbol=position["symbol"],
             is_long=position["side"] == "long",
@@ -233,4 +236,3 @@ class Market(Book):
             paid_until=first_step,
         )
         self.positions[p.symbol] = p
-        self.rest(p, NEUTRAL, p.entry)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from tests.oracles.mei_alpha.bank import NEUTRAL, Config, Snapshot
+from tests.oracles.mei_alpha.bank import Config, Snapshot
 from tests.oracles.mei_alpha.signals import LOW, clamp, number
 
 
@@ -31,8 +31,7 @@ class Position:
     tp1_taken: bool = False
     #: exit_fill = level: the resting stop, the indicators it was made from, and how far the market has been met.
     stop_px: float = 0.0
-    stop_reason: str = "Stop Loss"
-    judged_by: Snapshot = NEUTRAL
+    stop_reason: str = ""
     met_until: float = -math.inf
     #: funding = held: boundaries up to here are paid.
     paid_until: float = -math.inf

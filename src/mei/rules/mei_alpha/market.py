@@ -39,10 +39,12 @@ def fill_orders(run: Any, p: Any, account: Any, slot: Any, log: Any, symbol: int
         entry = ordered_add(slot, open_px)
         slot.add_order = 0
         add_to_position(run, p, account, slot, log, symbol, open_px, entry, open_ms, now_ms)
-    if slot.open_order == 0 or slot.side != 0 or open_ms < slot.open_decided_ms:
+    if slot.open_order == 0 or open_ms < slot.open_decided_ms:
         return False
     entry = ordered_entry(slot, open_px)
     slot.open_order = 0
+    if slot.side != 0:
+        return False
     open_position(run, p, account, slot, log, symbol, open_px, entry, open_ms, now_ms)
     return True
 
@@ -61,7 +63,7 @@ def meet_bar(
     if run.entry_fill:
         has_opened = fill_orders(run, p, state.account[0], slot, state.log, symbol, bar)
         if has_opened and run.funding and run.has_funding:
-            pay_until(world, state, symbol, bar.known_ms, False, bar.known_ms)
+            pay_until(world, state, symbol, bar.known_ms - 1, bar.known_ms)
     if not run.exit_fill or slot.side == 0 or bar.open_ms < slot.met_ms:
         return False
     if slot.has_stop == 0:

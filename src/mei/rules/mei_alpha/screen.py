@@ -66,17 +66,16 @@ def fill_breadth(
 
 
 def fill_btc(
-    bars: Any, indicators: Any, symbols: Any, source: int, fallback: int, steps: Any, n_steps: int
+    bars: Any, indicators: Any, symbols: Any, sources: IntArray, steps: Any, n_steps: int
 ) -> None:
     """BTC direction at the start of each step: its newest close against its newest slow EMA (D.1).
 
-    source, fallback: the symbols to ask, -1 = there is none; the second only answers before the first has a bar.
+    sources: the symbols to ask, in order; a later one answers only before those before it have a bar.
     """
     for step in range(n_steps):
         steps[step].btc = BTC_UNKNOWN
-    for symbol in (fallback, source):
-        if symbol < 0:
-            continue
+    for i in range(len(sources) - 1, -1, -1):
+        symbol = sources[i]
         first, end = symbols[symbol].first, symbols[symbol].end
         for row in range(first, end):
             direction = BTC_UP if bars[row].close > indicators[row].ema_slow else BTC_DOWN

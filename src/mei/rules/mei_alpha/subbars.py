@@ -3,7 +3,7 @@
 from typing import Any
 
 from mei.rules.mei_alpha.decisions import evaluate_exit, open_ranked, pick
-from mei.rules.mei_alpha.funding import pay_held
+from mei.rules.mei_alpha.funding import pay_met
 from mei.rules.mei_alpha.market import meet_bar
 from mei.rules.mei_alpha.portfolio import drop_idle, is_pesc_blocked, marked_equity_usd
 from mei.rules.mei_alpha.world import State, World
@@ -95,7 +95,7 @@ def walk_sub_bars(world: World, state: State, step: int, has_exits: bool) -> Non
         if known_ms > until_ms:
             return
         if pays:
-            pay_held(world, state, known_ms, False)
+            pay_met(world, state, known_ms - 1, known_ms)
         if has_exits or meets_entries:
             meet_sub_bars(world, state, known_ms, has_exits, meets_entries)
         first_tick = tick
@@ -106,7 +106,7 @@ def walk_sub_bars(world: World, state: State, step: int, has_exits: bool) -> Non
                 equity = equity_usd(world, state)
             open_tick(world, state, first_tick, tick, equity)
         if pays:
-            pay_held(world, state, known_ms, True)
+            pay_met(world, state, known_ms, known_ms)
         drop_idle(account, state.active, state.slots)
         now_ms = known_ms
 

@@ -32,12 +32,11 @@ def walk_step(world: World, state: State, step: int) -> None:
     now_ms = world.steps[step].known_ms
     state.account[0].n_entries = 0
     if run.bar_time:
-        pays = run.funding and run.has_funding
-        if pays:
-            pay_held(world, state, now_ms, False)
+        if run.funding and run.has_funding:
+            pay_held(world, state, now_ms - 1, now_ms)
         walk_main_bars(world, state, step)
-        if pays:
-            pay_held(world, state, now_ms, True)
+        if run.has_funding:
+            pay_step(world, state, step, now_ms)
         state.equity[step] = equity_point_usd(world, state)
         walk_sub_bars(world, state, step, run.has_exits)
         return
@@ -47,11 +46,16 @@ def walk_step(world: World, state: State, step: int) -> None:
     if run.has_entries:
         walk_sub_bars(world, state, step, False)
     if run.has_funding:
-        if run.funding:
-            pay_held(world, state, now_ms, True)
-        else:
-            pay_after_step(world, state, step)
+        pay_step(world, state, step, now_ms)
     state.equity[step] = equity_point_usd(world, state)
+
+
+def pay_step(world: World, state: State, step: int, now_ms: int) -> None:
+    """Funding at the end of a step (switch funding)."""
+    if world.run[0].funding:
+        pay_held(world, state, now_ms, now_ms)
+    else:
+        pay_after_step(world, state, step)
 
 
 def equity_point_usd(world: World, state: State) -> float:
