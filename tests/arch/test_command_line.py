@@ -42,12 +42,15 @@ def planted(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> None:
 def test_help_lists_every_command_with_its_line() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for name in ("sample", "loop"):
+    for name in ("sample", "loop", "replay", "sweep", "dump-indicators"):
         assert name in done.stdout
     assert "cannot be loaded" not in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("loop", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("loop", "--help"), ("replay", "--help"), ("sweep", "--version")],
+)
 def test_help_answers_at_once(arguments: tuple[str, ...]) -> None:
     def best_s(*command: str) -> float:
         times = []
@@ -63,7 +66,7 @@ def test_help_answers_at_once(arguments: tuple[str, ...]) -> None:
     assert help_s < 2.0
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["loop", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["loop", "--help"], ["sweep", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys\nfrom mei.cli.main import run\n"

@@ -115,10 +115,10 @@ def one_exit_code() -> Iterator[None]:
         raise
 
 
-def checked_balance(value: float) -> float:
-    """A finite number of USD."""
+def finite(flag: str, value: float) -> float:
+    """The value; BadParameter when it is not finite."""
     if not math.isfinite(value):
-        raise typer.BadParameter(f"--initial-balance must be a finite number, was {value}")
+        raise typer.BadParameter(f"{flag} must be a finite number, was {value}")
     return value
 
 

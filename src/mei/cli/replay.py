@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mei.cli import backtest_options as options
-from mei.cli.backtest_options import one_exit_code, print_banner, tell
+from mei.cli.backtest_options import finite, one_exit_code, print_banner, tell
 
 
 def replay(
@@ -66,8 +66,6 @@ def replay(
     from mei.model.semantics import parse_semantics
     from mei.workflows.replay import ReplayRequest, run_replay
 
-    if slippage_bps is not None and slippage_bps != slippage_bps:
-        raise typer.BadParameter("--slippage-bps must be a number, was nan")
     request = ReplayRequest(
         market=options.market_request(
             candles_db=candles_db,
@@ -88,11 +86,11 @@ def replay(
         live=live,
         strategy=strategy,
         semantics=parse_semantics(semantics),
-        initial_balance_usd=options.checked_balance(initial_balance),
+        initial_balance_usd=finite("--initial-balance", initial_balance),
         balance_from=balance_from,
         init_state=init_state,
         lookback=lookback,
-        slippage_bps=slippage_bps,
+        slippage_bps=None if slippage_bps is None else finite("--slippage-bps", slippage_bps),
         output=output,
         with_trades=trades,
         with_curve=equity_curve,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mei.cli import backtest_options as options
-from mei.cli.backtest_options import one_exit_code, print_banner, tell
+from mei.cli.backtest_options import finite, one_exit_code, print_banner, tell
 from mei.model.errors import NotFoundError
 
 
@@ -82,7 +82,7 @@ def sweep(
         live=live,
         strategy=strategy,
         semantics=parse_semantics(semantics),
-        initial_balance_usd=options.checked_balance(initial_balance),
+        initial_balance_usd=finite("--initial-balance", initial_balance),
         balance_from=balance_from,
         output=output,
         threads=threads,

@@ -233,9 +233,9 @@ def max_drawdown(equity_usd: FloatArray) -> tuple[float, float]:
     if len(equity_usd) == 0:
         return 0.0, 0.0
     peaks = np.fmax.accumulate(equity_usd)
-    falls = peaks - equity_usd
-    is_usable = peaks > _TINY
-    fractions = np.divide(falls, peaks, out=np.zeros(len(falls)), where=is_usable)
+    with np.errstate(invalid="ignore", over="ignore"):
+        falls = peaks - equity_usd
+        fractions = np.divide(falls, peaks, out=np.zeros(len(falls)), where=peaks > _TINY)
     return float(np.fmax.reduce(falls, initial=0.0)), float(np.fmax.reduce(fractions, initial=0.0))
 
 

@@ -57,7 +57,8 @@ def run_dump(request: DumpRequest, tell: Tell) -> str | None:
     layers = load_layers(Path(request.config), live=False, semantics=request.semantics, tell=tell)
     config = layers.for_symbol(request.symbol)
     interval = request.interval or str(config["engine.interval"]) or "1h"
-    candles = load_candles(request.candles_db or default_db(interval), interval, tell=tell)
+    db_set = default_db(interval) if request.candles_db is None else request.candles_db
+    candles = load_candles(db_set, interval, tell=tell)
     if request.symbol not in candles.symbols:
         raise DataError(unknown_symbol(request.symbol, candles))
     rows = candles.rows_of(request.symbol)

@@ -19,6 +19,9 @@ from mei.model.semantics import Semantics
 from mei.workflows.strategy import BacktestStrategy, Tell
 from mei.workflows.window import Coverage, Window, describe_window, resolve_window
 
+#: More than any series has; a larger lookback says no more.
+MOST_BARS = 1 << 40
+
 
 @dataclass(frozen=True, slots=True)
 class MarketRequest:
@@ -94,7 +97,8 @@ class Besides:
 def find_sources(request: MarketRequest, strategy: BacktestStrategy) -> Sources:
     """Flags first, then the strategy's settings, then `candles_dbs/candles_<interval>.db`."""
     interval = request.interval or strategy.interval("main")
-    main = Series(request.candles_db or default_db(interval), interval)
+    db_set = default_db(interval) if request.candles_db is None else request.candles_db
+    main = Series(db_set, interval)
     return Sources(
         main,
         _finer("exit", request.exit_candles_db, request.exit_interval, strategy, interval),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from mei.report.replay_json import curve_rows, replay_object, trade_rows
 from mei.report.replay_text import replay_summary
 from mei.workflows.files import check_folder, write_result
 from mei.workflows.market import (
+    MOST_BARS,
     MarketRequest,
     Sources,
     Universe,
@@ -90,8 +92,9 @@ def read_balance(path: str, tell: Tell) -> float:
         ) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: --balance-from must be JSON, is not ({error})") from None
-    balance = content.get("balance") if isinstance(content, dict) else None
-    if isinstance(balance, bool) or not isinstance(balance, (int, float)):
+    balance: Any = content.get("balance") if isinstance(content, dict) else None
+    is_number = isinstance(balance, (int, float)) and not isinstance(balance, bool)
+    if not is_number or not math.isfinite(balance):
         raise DataError(f'{path}: --balance-from must have a numeric "balance" field, has not')
     tell(f'[balance-from] Read balance=${balance:.2f} from "{path}"')
     return float(balance)
@@ -157,7 +160,7 @@ def _load(
         from_ms=window.from_ms,
         to_ms=window.to_ms,
         initial_balance_usd=balance if state is None else state.balance_usd,
-        lookback=request.lookback,
+        lookback=min(request.lookback, MOST_BARS),
         init_state=state,
         traded=universe.traded,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mei.model.errors import ConfigError, NotFoundError
+from mei.model.errors import ConfigError
 from mei.model.replay import ReplayInputs, ReplayResult
 from mei.model.semantics import Semantics
 
@@ -58,13 +58,13 @@ def load_strategy(
     """The strategy `name` with the settings of file `config`.
 
     live: apply the `live` layer. symbol: the only one that will be traded. slippage_bps: replaces that of the settings.
-    NotFoundError for an unknown name, ConfigError for settings that are wrong.
+    ConfigError for an unknown name and for settings that are wrong.
     """
     if name == MEI_ALPHA:
         return _MeiAlpha.load(config, live, symbol, slippage_bps, semantics, tell)
     if name == MOMENTUM_BREAKOUT:
         return _MomentumBreakout.load(config, slippage_bps, semantics)
-    raise NotFoundError(f"--strategy must be one of {', '.join(NAMES)}, was {name!r}")
+    raise ConfigError(f"--strategy must be one of {', '.join(NAMES)}, was {name!r}")
 
 
 class _MeiAlpha:

@@ -21,8 +21,10 @@ from mei.model.yaml12 import load_yaml
 from mei.report.json_text import compact_json
 from mei.report.replay_json import numbers_object
 from mei.report.replay_text import sweep_table
+from mei.rules.mei_alpha.reasons import shortest
 from mei.workflows.files import check_folder, write_result
 from mei.workflows.market import (
+    MOST_BARS,
     MarketRequest,
     Sources,
     Universe,
@@ -196,7 +198,7 @@ def _refuse_unknown(strategy: BacktestStrategy, spec: SweepSpec) -> None:
 
 def _tell_spec(spec: SweepSpec, balance: float, sources: Sources, tell: Tell) -> None:
     tell(
-        f"[sweep] {len(spec.axes)} axes, initial_balance={balance:g}, lookback={spec.lookback}, "
+        f"[sweep] {len(spec.axes)} axes, initial_balance={shortest(balance)}, lookback={spec.lookback}, "
         f"interval={sources.main.interval} (db: {sources.main.db_set})"
     )
     for name, series in (("Exit", sources.exit), ("Entry", sources.entry)):
@@ -241,7 +243,7 @@ def _load(
         from_ms=bounds.from_ms,
         to_ms=bounds.to_ms,
         initial_balance_usd=balance,
-        lookback=spec.lookback,
+        lookback=min(spec.lookback, MOST_BARS),
         traded=universe.traded,
     )
 
