@@ -15,7 +15,7 @@ import numpy as np
 
 from mei.engines.bind import bind_cpu
 from mei.engines.mei_alpha_market import Market, prepare
-from mei.engines.mei_alpha_state import continuation_of, first_state, is_btc
+from mei.engines.mei_alpha_state import btc_sources, continuation_of, first_state, is_btc_exempt
 from mei.model.bars import FloatArray
 from mei.model.candles import Candles
 from mei.model.errors import ConfigError, DataError
@@ -168,9 +168,7 @@ def screen(
     for number, name in enumerate(market.names):
         needed = ready_bars(configs.of(name)) if semantics.warm_up == "ready" else 0
         symbols["entry_bars"][number] = max(lookback, needed)
-        symbols["is_btc_exempt"][number] = name.upper() == "BTC" or (
-            semantics.btc_symbol == "base" and is_btc(name)
-        )
+        symbols["is_btc_exempt"][number] = is_btc_exempt(name, semantics)
     set_scene(market, found, semantics, steps)
     gates = np.zeros(len(GATES), dtype=np.int64)
     screens = {
@@ -217,9 +215,7 @@ def set_scene(market: Market, found: Indicators, semantics: Semantics, steps: An
     )
     traded = market.symbols["is_traded"]
     seen = [name for i, name in enumerate(market.names) if counts_all or traded[i]]
-    names: list[str] = [name for name in ("BTC", "BTCUSDT") if name in seen]
-    if semantics.btc_symbol == "base":
-        names += [name for name in seen if is_btc(name) and name not in names]
+    names = btc_sources(seen, semantics)
     sources = np.array([market.names.index(name) for name in names], dtype=np.int64)
     bind_cpu(fill_btc)(market.main, found.rows, market.symbols, sources, steps, n_steps)
 

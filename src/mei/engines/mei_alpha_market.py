@@ -21,7 +21,7 @@ from mei.rules.mei_alpha.records import (
     SYMBOL_DTYPE,
     switches_of,
 )
-from mei.rules.mei_alpha.screen import fill_steps
+from mei.rules.mei_alpha.screen import fill_timeline
 
 #: Bounds that bound nothing.
 ALWAYS_MS, NEVER_MS = -(1 << 62), (1 << 62) - 1
@@ -70,11 +70,12 @@ def prepare(inputs: ReplayInputs, semantics: Semantics) -> Market:
     _place(names, exits, symbols["exit_first"], symbols["exit_end"])
     _place(names, entries, symbols["entry_first"], symbols["entry_end"])
     _place(names, inputs.funding, symbols["funding_first"], symbols["funding_end"])
-    known_ms = np.unique(main["known_ms"])
+    times_ms = np.empty(len(main), dtype=np.int64)
+    cursors = np.zeros(len(names), dtype=np.int64)
+    known_ms = times_ms[: bind_cpu(fill_timeline)(main, symbols, cursors, times_ms)]
     steps = np.zeros(len(known_ms) + 1, dtype=STEP_DTYPE)
     steps["known_ms"][:-1] = known_ms
     steps["known_ms"][-1:] = NEVER_MS
-    bind_cpu(fill_steps)(main, symbols, steps, len(known_ms))
     run = np.zeros(1, dtype=RUN_DTYPE)
     run["from_ms"] = ALWAYS_MS if inputs.from_ms is None else inputs.from_ms
     run["to_ms"] = NEVER_MS if inputs.to_ms is None else inputs.to_ms

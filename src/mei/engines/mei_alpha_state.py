@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from mei.engines.mei_alpha_market import Market
 from mei.model.bars import FloatArray
 from mei.model.replay import TRADE_DTYPE, InitPosition, ReplayInputs
+from mei.model.semantics import Semantics
 from mei.rules.mei_alpha.records import ACCOUNT_DTYPE, SLOT_DTYPE
 from mei.rules.mei_alpha.world import State
 
@@ -20,6 +21,19 @@ _BTC = re.compile(r"BTC([-/_:]?(USDT|USDC|USD|BUSD|FDUSD|EUR|PERP))?$", re.IGNOR
 def is_btc(symbol: str) -> bool:
     """The base asset is BTC (switch btc_symbol)."""
     return _BTC.match(symbol) is not None
+
+
+def is_btc_exempt(symbol: str, semantics: Semantics) -> bool:
+    """The symbol needs no alignment with BTC's direction."""
+    return symbol.upper() == "BTC" or (semantics.btc_symbol == "base" and is_btc(symbol))
+
+
+def btc_sources(names: Sequence[str], semantics: Semantics) -> list[str]:
+    """Which of the symbols (ascending) give BTC's direction, in the order in which they are asked (D.1)."""
+    sources = [name for name in ("BTC", "BTCUSDT") if name in names]
+    if semantics.btc_symbol == "base":
+        sources += [name for name in names if is_btc(name) and name not in sources]
+    return sources
 
 
 def first_state(market: Market, inputs: ReplayInputs, n_log: int) -> State:

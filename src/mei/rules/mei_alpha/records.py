@@ -281,7 +281,7 @@ STEP_DTYPE = np.dtype(
 
 FUNDING_DTYPE = np.dtype([("time_ms", "<i8"), ("rate", "<f8")])
 
-#: What holds for the whole run: window on known times, lengths of the series' bars, fee as a fraction of a fill's value,
+#: Everything that holds for a whole run: window on known times, lengths of the bars, fee as a fraction of a fill,
 #: and the switches.
 RUN_DTYPE = np.dtype(
     [
@@ -379,7 +379,7 @@ ACCOUNT_DTYPE = np.dtype(
     ]
 )
 
-#: A decision to enter or add, before what the portfolio says about it. step: that it belongs to; base_row: the main
+#: A decision to enter or add, before what the portfolio says about it. step: where it belongs; base_row: the main
 #: bar whose indicators it read. blocked: bits BLOCKED_* of the filters that do not need the portfolio's state.
 CANDIDATE_DTYPE = np.dtype(
     [

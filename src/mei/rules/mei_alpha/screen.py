@@ -20,14 +20,32 @@ from mei.rules.mei_alpha.gates import (
 from mei.rules.mei_alpha.snapshot import Snapshot, snapshot_at
 
 
-def fill_steps(bars: Any, symbols: Any, steps: Any, n_steps: int) -> None:
-    """Tell each main bar its step; both the bars of a symbol and the steps ascend in time."""
-    for symbol in range(len(symbols)):
-        step = 0
-        for row in range(symbols[symbol].first, symbols[symbol].end):
-            while step < n_steps and steps[step].known_ms < bars[row].known_ms:
-                step += 1
-            bars[row].step = step
+def fill_timeline(bars: Any, symbols: Any, cursors: IntArray, times_ms: IntArray) -> int:
+    """The distinct known times of all main bars, ascending, into `times_ms`; each bar learns its step. How many.
+
+    cursors: scratch, one a symbol. times_ms: as long as there are bars. The bars of a symbol ascend in time.
+    """
+    n_symbols = len(symbols)
+    for symbol in range(n_symbols):
+        cursors[symbol] = symbols[symbol].first
+    n_steps = 0
+    while True:
+        earliest_ms = 0
+        has_bar = False
+        for symbol in range(n_symbols):
+            row = cursors[symbol]
+            if row < symbols[symbol].end and (not has_bar or bars[row].known_ms < earliest_ms):
+                earliest_ms = bars[row].known_ms
+                has_bar = True
+        if not has_bar:
+            return n_steps
+        for symbol in range(n_symbols):
+            row = cursors[symbol]
+            if row < symbols[symbol].end and bars[row].known_ms == earliest_ms:
+                bars[row].step = n_steps
+                cursors[symbol] = row + 1
+        times_ms[n_steps] = earliest_ms
+        n_steps += 1
 
 
 def fill_breadth(
