@@ -1,0 +1,227 @@
+"""Which databases, which part of them and which symbols a run gets, in both semantics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mei.model.errors import ConfigError, DataError
+from mei.model.semantics import REFERENCE, STRICT, Semantics
+from mei.workflows.market import (
+    Besides,
+    MarketRequest,
+    Series,
+    Sources,
+    Universe,
+    find_sources,
+    find_window,
+    load_besides,
+    load_universe,
+)
+from mei.workflows.strategy import load_strategy
+from mei.workflows.window import Window
+from tests.workflows.databases import (
+    HOUR_MS,
+    START_MS,
+    write_candles,
+    write_funding,
+    write_universe,
+)
+
+FIVE_MS = 300_000
+N_HOURS = 10
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ten hours of 1h and 5m candles, funding, and a strategy file, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    write_candles(tmp_path, "1h", HOUR_MS, N_HOURS, symbols=("BTC", "ETH", "SOL"))
+    write_candles(tmp_path, "5m", FIVE_MS, N_HOURS * 12, symbols=("ETH", "SOL"))
+    write_funding(tmp_path, N_HOURS)
+    (tmp_path / "config.yaml").write_text("global: {engine: {exit_interval: 5m}}\n")
+    return tmp_path
+
+
+def sources_of(request: MarketRequest, config: str = "config.yaml") -> Sources:
+    """Where the bars of a request come from."""
+    strategy = load_strategy(
+        "mei_alpha",
+        config=config,
+        live=False,
+        symbol=request.symbol,
+        slippage_bps=None,
+        semantics=STRICT,
+        tell=print,
+    )
+    return find_sources(request, strategy)
+
+
+def loaded(
+    request: MarketRequest, semantics: Semantics
+) -> tuple[Window, Universe, Besides, list[str]]:
+    """What a replay would run on, and what was told."""
+    told: list[str] = []
+    sources = sources_of(request)
+    scope = sources.around() or [sources.main]
+    window = find_window(request, scope, semantics, "replay", told.append)
+    universe = load_universe(request, sources.main, window, semantics, "replay", told.append)
+    besides = load_besides(request, sources, universe, window, semantics, "replay", told.append)
+    return window, universe, besides, told
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (
+            MarketRequest(),
+            Sources(
+                Series("candles_dbs/candles_1h.db", "1h"),
+                Series("candles_dbs/candles_5m.db", "5m"),
+                None,
+            ),
+        ),
+        (
+            MarketRequest(interval="15m", exit_interval="1m", entry_interval="3m"),
+            Sources(
+                Series("candles_dbs/candles_15m.db", "15m"),
+                Series("candles_dbs/candles_1m.db", "1m"),
+                Series("candles_dbs/candles_3m.db", "3m"),
+            ),
+        ),
+        (
+            MarketRequest(candles_db="a.db", exit_candles_db="x.db", entry_candles_db="e.db"),
+            Sources(
+                Series("a.db", "1h"), Series("x.db", "5m"), Series("e.db", "1h", is_scoped=False)
+            ),
+        ),
+        (
+            MarketRequest(exit_interval=""),
+            Sources(
+                Series("candles_dbs/candles_1h.db", "1h"),
+                Series("candles_dbs/candles_.db", ""),
+                None,
+            ),
+        ),
+    ],
+)
+def test_flags_come_before_settings_and_defaults(
+    folder: Path, request_: MarketRequest, expected: Sources
+) -> None:
+    assert sources_of(request_) == expected
+
+
+def test_label_names_the_first_file_of_many(folder: Path) -> None:
+    assert Series("candles_dbs", "1h").label.startswith("candles_dbs/candles_1h.db (+2 part")
+    assert Series("candles_dbs/candles_1h.db", "1h").label == "candles_dbs/candles_1h.db"
+
+
+def test_reference_counts_bars_by_their_open(folder: Path) -> None:
+    request = MarketRequest(start_ms=START_MS + HOUR_MS, end_ms=START_MS + 2 * HOUR_MS)
+    window, _, besides, _ = loaded(request, REFERENCE)
+    assert window == Window(START_MS + HOUR_MS, START_MS + 2 * HOUR_MS)
+    assert besides.exit_candles is not None
+    assert besides.exit_candles.open_ms.min() == window.from_ms
+    assert besides.exit_candles.open_ms.max() == window.to_ms
+    last_ms = START_MS + N_HOURS * HOUR_MS - FIVE_MS
+    assert loaded(MarketRequest(), REFERENCE)[0] == Window(START_MS, last_ms)
+    with pytest.raises(DataError, match="later"):
+        loaded(MarketRequest(end_ms=last_ms + 1), REFERENCE)
+
+
+def test_strict_counts_bars_by_their_close(folder: Path) -> None:
+    request = MarketRequest(start_ms=START_MS + HOUR_MS, end_ms=START_MS + 2 * HOUR_MS)
+    window, _, besides, _ = loaded(request, STRICT)
+    assert besides.exit_candles is not None
+    assert besides.exit_candles.open_ms.min() + FIVE_MS == window.from_ms
+    assert besides.exit_candles.open_ms.max() + FIVE_MS == window.to_ms
+    last_ms = START_MS + N_HOURS * HOUR_MS
+    assert loaded(MarketRequest(), STRICT)[0] == Window(START_MS, last_ms)
+    with pytest.raises(DataError, match="later"):
+        loaded(MarketRequest(end_ms=last_ms + 1), STRICT)
+
+
+@pytest.mark.parametrize(
+    ("semantics", "first_ms"), [(REFERENCE, START_MS + 4 * HOUR_MS), (STRICT, START_MS)]
+)
+def test_funding_starts_where_positions_may_need_it(
+    folder: Path, semantics: Semantics, first_ms: int
+) -> None:
+    request = MarketRequest(
+        start_ms=START_MS + 4 * HOUR_MS,
+        end_ms=START_MS + 6 * HOUR_MS,
+        funding_db="candles_dbs/funding_rates.db",
+    )
+    _, _, besides, told = loaded(request, semantics)
+    assert besides.funding is not None
+    assert besides.funding.time_ms.min() == first_ms
+    assert besides.funding.time_ms.max() == START_MS + 6 * HOUR_MS
+    assert any(line.startswith("[replay] Funding rates: ") for line in told)
+
+
+def test_without_scope_everything_is_loaded(folder: Path) -> None:
+    for semantics in (REFERENCE, STRICT):
+        window, _, besides, told = loaded(MarketRequest(auto_scope=False), semantics)
+        assert window == Window(None, None)
+        assert besides.exit_candles is not None
+        assert besides.exit_candles.n_rows == 2 * N_HOURS * 12
+        assert "[replay] Effective time range: start=unbounded, end=unbounded" in told
+
+
+def test_one_symbol_leaves_the_others_as_context_only_in_strict(folder: Path) -> None:
+    _, universe, besides, told = loaded(MarketRequest(symbol="ETH"), STRICT)
+    assert universe.candles.symbols == ("BTC", "ETH", "SOL")
+    assert universe.traded == frozenset({"ETH"})
+    assert universe.tradable == ("ETH",)
+    assert besides.exit_candles is not None
+    assert besides.exit_candles.symbols == ("ETH",)
+    assert "[replay] Loaded 30 bars across 3 symbols, trading ETH" in told
+    _, universe, _, told = loaded(MarketRequest(symbol="ETH"), REFERENCE)
+    assert universe.candles.symbols == ("ETH",)
+    assert universe.traded is None
+    assert "[replay] Symbol universe: 3 -> 1 symbols" in told
+
+
+@pytest.mark.parametrize("semantics", [STRICT, REFERENCE])
+def test_universe_keeps_what_was_listed_in_the_window(folder: Path, semantics: Semantics) -> None:
+    late_ms = START_MS + 20 * HOUR_MS
+    write_universe(folder, [("BTC", 0, late_ms), ("ETH", late_ms, late_ms), ("SOL", 0, START_MS)])
+    _, universe, _, _ = loaded(MarketRequest(universe_filter=True), semantics)
+    assert universe.candles.symbols == ("BTC", "SOL")
+    later = MarketRequest(universe_filter=True, start_ms=START_MS + HOUR_MS)
+    assert loaded(later, semantics)[1].candles.symbols == ("BTC",)
+    with pytest.raises(DataError, match='"ETH" must be active'):
+        loaded(MarketRequest(universe_filter=True, symbol="ETH"), semantics)
+
+
+def test_universe_that_lists_others_leaves_nothing(folder: Path) -> None:
+    write_universe(folder, [("XRP", 0, START_MS + HOUR_MS)])
+    with pytest.raises(DataError, match="none is active"):
+        loaded(MarketRequest(universe_filter=True), STRICT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"symbol": "XRP"}, 'Symbol "XRP" not found .*"BTC", "ETH", "SOL"'),
+        ({"interval": "2h", "candles_db": "candles_dbs/candles_1h.db"}, "no candles were found"),
+        ({"exit_interval": "1m"}, "candles_1m.db"),
+        ({"universe_filter": True}, "universe_history.db"),
+        ({"funding_db": "none.db"}, "none.db"),
+    ],
+)
+def test_what_is_missing_is_named(folder: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        loaded(MarketRequest(**changes), STRICT)
+
+
+def test_bars_of_unknown_length_cannot_be_known_in_strict(folder: Path) -> None:
+    request = MarketRequest(exit_interval="fast", exit_candles_db="candles_dbs/candles_5m.db")
+    with pytest.raises(ConfigError, match="'fast'"):
+        loaded(MarketRequest(**{**_fields(request), "auto_scope": False}), STRICT)
+
+
+def _fields(request: MarketRequest) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in MarketRequest.__dataclass_fields__}
