@@ -66,7 +66,7 @@ def compiled(function: F, folder: str = "") -> F:
     part = "" if function.__module__.startswith("mei.rules.") else _part_of(function.__module__)
     setattr(numba.config, "CACHE_DIR", str(cache_dir(part) / folder))  # noqa: B010 — its stub lacks the name
     # Rules allocate nothing, so their arrays need no reference counts.
-    options = {"_nrt": False} if function.__module__.startswith("mei.rules.") else {}
+    options: dict[str, Any] = {"_nrt": False} if function.__module__.startswith("mei.rules.") else {}
     jitted: F = numba.njit(
         function, cache=True, nogil=True, error_model="numpy", fastmath=False, **options
     )
