@@ -174,14 +174,11 @@ class _MomentumBreakout:
         from mei.model.yaml12 import load_yaml
 
         is_there = Path(config).exists() or config != DEFAULT_CONFIG
-        document = (load_yaml(Path(config)) if is_there else None) or {}
-        if not isinstance(document, Mapping):
-            raise ConfigError(f"{config} must be a mapping of sections, was {document!r:.60}")
-        params = document.get(MOMENTUM_BREAKOUT) or {}
-        given = document.get("costs") or {}
-        for name, section in ((MOMENTUM_BREAKOUT, params), ("costs", given)):
-            if not isinstance(section, Mapping):
-                raise ConfigError(f"{config}: {name} must be a mapping, was {section!r:.60}")
+        document = _section(load_yaml(Path(config)) if is_there else None, config)
+        params, given = (
+            _section(document.get(name), f"{config}: {name}")
+            for name in (MOMENTUM_BREAKOUT, "costs")
+        )
         checked_settings(params)
         usual = {"fee_bps": Costs().fee_bps, "slippage_bps": Costs().slippage_bps}
         costs = merged_over(usual, given, owner="costs", source=config)
@@ -233,6 +230,14 @@ class _MomentumBreakout:
 
     def exit_slippage_bps(self, symbol: str) -> float:
         return self.slippage_bps(symbol)
+
+
+def _section(content: Any, where: str) -> Mapping[str, Any]:
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{where} must be a mapping, was {content!r:.60}")
+    return content
 
 
 def _worded(
