@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +25,14 @@ from mei.engines.mei_alpha_live_state import (
 )
 from mei.engines.mei_alpha_market import prepare
 from mei.engines.mei_alpha_state import btc_sources, is_btc_exempt
-from mei.model.bars import FloatArray, IntArray
 from mei.model.candles import Candles
 from mei.model.errors import ConfigError, DataError
 from mei.model.orders import Bar
 from mei.model.replay import TRADE_DTYPE, ReplayInputs
 from mei.model.semantics import STRICT, Semantics
-from mei.rules.mei_alpha.columns import BANK, N_COLUMNS, fill_symbol, longest_window
+from mei.rules.mei_alpha.columns import BANK, N_COLUMNS, longest_window
 from mei.rules.mei_alpha.indicators import INDICATOR_STATE_DTYPE
-from mei.rules.mei_alpha.portfolio import marked_equity_usd
+from mei.rules.mei_alpha.live import KEPT_BARS, NOW, Feed, live_step
 from mei.rules.mei_alpha.records import (
     ACCOUNT_DTYPE,
     BAR_ROW_DTYPE,
@@ -49,16 +48,10 @@ from mei.rules.mei_alpha.records import (
     risk_record,
     screen_record,
 )
-from mei.rules.mei_alpha.screen import fill_breadth, fill_btc, screen_main_bars
-from mei.rules.mei_alpha.walk import walk_step
 from mei.rules.mei_alpha.world import State, World
 
 #: Form of `LiveWalk.state`.
 LAYOUT = 1
-#: Newest bars kept of a symbol: the one at hand, the one known before it, and the three before that one.
-_KEPT = 5
-#: The step at hand; what happened before is step 0.
-_NOW = 1
 #: Actions a symbol can see in one step: exit, add, open, partial exit, and room to spare.
 _ACTIONS = 8
 
@@ -77,117 +70,6 @@ class LiveTerms:
     fee_rate: float | None = None
     from_ms: int | None = None
     traded: frozenset[str] | None = None
-
-
-class Feed(NamedTuple):
-    """What goes on from step to step besides World and State; arrays of one row a symbol where not said otherwise.
-
-    new: BAR_ROW_DTYPE, the bar that becomes known, if has_new. n_bars: bars seen. entry_bars, exit_bars: bars needed.
-    banks: (n_symbols, N_COLUMNS, n_past + 1). sources: symbols that give BTC's direction, in order. counts: scratch,
-    (2, 3). screen_run: RUN_DTYPE (1,), the window that holds this step alone. blank: ACCOUNT_DTYPE (1,) without
-    money. unrealised: (1,).
-    """
-
-    new: Any
-    has_new: IntArray
-    n_bars: IntArray
-    entry_bars: IntArray
-    exit_bars: IntArray
-    banks: FloatArray
-    states: Any
-    windows: Any
-    screens: Any
-    sources: IntArray
-    gates: IntArray
-    counts: IntArray
-    screen_run: Any
-    blank: Any
-    unrealised: FloatArray
-
-
-def append_bar(world: World, state: State, feed: Feed, symbol: int) -> None:
-    """Make the new bar the newest row of its symbol; the oldest row goes when there is no room."""
-    whose = world.symbols[symbol]
-    slot = state.slots[symbol]
-    first = whose.first
-    if whose.end - first == _KEPT:
-        for row in range(first, whose.end - 1):
-            world.main[row] = world.main[row + 1]
-            world.indicators[row] = world.indicators[row + 1]
-        if slot.main_row >= first:
-            slot.main_row -= 1
-    else:
-        whose.end += 1
-    row = whose.end - 1
-    world.main[row] = feed.new[symbol]
-    bank = feed.banks[symbol]
-    seen = feed.n_bars[symbol]
-    fill_symbol(
-        world.main,
-        world.indicators,
-        bank,
-        bank.shape[1] - 1,
-        row - seen,
-        row,
-        row + 1,
-        feed.windows[symbol],
-        feed.states[symbol],
-    )
-    feed.n_bars[symbol] = seen + 1
-    n_gone = seen + 1 - (whose.end - first)
-    whose.entry_bars = feed.entry_bars[symbol] - n_gone
-    whose.exit_bars = feed.exit_bars[symbol] - n_gone
-
-
-def screen_step(world: World, feed: Feed, counts_untraded: bool) -> None:
-    """Context and candidates of the step at hand, symbols ascending."""
-    totals, rising = feed.counts[0], feed.counts[1]
-    for i in range(len(totals)):
-        totals[i] = 0
-        rising[i] = 0
-    steps = world.steps
-    main, indicators, symbols = world.main, world.indicators, world.symbols
-    n_steps = len(steps) - 1
-    fill_breadth(main, indicators, symbols, totals, rising, counts_untraded, steps, n_steps)
-    fill_btc(main, indicators, symbols, feed.sources, steps, n_steps)
-    n_found = 0
-    for symbol in range(len(symbols)):
-        if feed.has_new[symbol] and symbols[symbol].is_traded:
-            n_found = screen_main_bars(
-                main,
-                indicators,
-                steps,
-                symbols,
-                symbol,
-                feed.screen_run[0],
-                feed.screens[symbol],
-                feed.gates,
-                world.candidates,
-                n_found,
-            )
-    steps[n_steps].first_candidate = n_found
-
-
-def live_step(
-    world: World, state: State, feed: Feed, counts_untraded: bool, is_inside: bool
-) -> None:
-    """Take the new bars in and walk the step they make. is_inside: it lies in the window in which one may trade."""
-    account = state.account[0]
-    account.n_trades = 0
-    for symbol in range(len(world.symbols)):
-        if feed.has_new[symbol]:
-            append_bar(world, state, feed, symbol)
-    if is_inside:
-        screen_step(world, feed, counts_untraded)
-    walk_step(world, state, _NOW)
-    for symbol in range(len(world.symbols)):
-        if feed.has_new[symbol]:
-            world.main[world.symbols[symbol].end - 1].step = 0
-    blank = feed.blank[0]
-    blank.n_active = account.n_active
-    feed.unrealised[0] = marked_equity_usd(
-        world.main, world.symbols, world.run[0], state.slots, blank, state.active
-    )
 
 
 class LiveWalk:
@@ -221,7 +103,7 @@ class LiveWalk:
     @property
     def equity_usd(self) -> float:
         """The point of the curve of the newest step."""
-        return float(self._state.equity[_NOW])
+        return float(self._state.equity[NOW])
 
     @property
     def unrealised_usd(self) -> float:
@@ -276,10 +158,10 @@ class LiveWalk:
             feed.has_new[number] = bar is not None
             if bar is not None:
                 prices = (bar.open, bar.high, bar.low, bar.close, bar.volume)
-                feed.new[number] = (bar.timestamp, known_ms, *prices, _NOW)
+                feed.new[number] = (bar.timestamp, known_ms, *prices, NOW)
         self.known_ms = known_ms
         steps = self._world.steps
-        steps["known_ms"][_NOW] = known_ms
+        steps["known_ms"][NOW] = known_ms
         steps["first_candidate"][-1] = 0
         feed.screen_run["from_ms"] = feed.screen_run["to_ms"] = known_ms
         from_ms = self._terms.from_ms
@@ -313,7 +195,7 @@ class LiveWalk:
                 f"{content.get('layout')!r} of {', '.join(content.get('books', {}))}"
             )
         self.known_ms = content["known_ms"]
-        self._state.equity[_NOW] = content["equity_usd"]
+        self._state.equity[NOW] = content["equity_usd"]
         self._feed.unrealised[0] = content["unrealised_usd"]
         self._feed.gates[:] = content["gates"]
         fill_record(self._state.account[0], content["account"])
@@ -419,7 +301,7 @@ def _empty(
         run["fee_rate"] = terms.fee_rate
     each = [configs.of(name) for name in names]
     symbols = market.symbols
-    symbols["first"] = symbols["end"] = _KEPT * np.arange(n_symbols)
+    symbols["first"] = symbols["end"] = KEPT_BARS * np.arange(n_symbols)
     symbols["risk"] = 1 + np.arange(n_symbols)
     windows = np.concatenate([indicators_record(config) for config in each])
     ready = [ready_bars(config) if semantics.warm_up == "ready" else 0 for config in each]
@@ -431,10 +313,10 @@ def _empty(
     sources = btc_sources(seen, semantics)
     symbols["is_btc_exempt"] = [is_btc_exempt(name, semantics) for name in names]
     world = World(
-        main=np.zeros(n_symbols * _KEPT, dtype=BAR_ROW_DTYPE),
+        main=np.zeros(n_symbols * KEPT_BARS, dtype=BAR_ROW_DTYPE),
         exits=np.zeros(0, dtype=BAR_ROW_DTYPE),
         entries=np.zeros(0, dtype=BAR_ROW_DTYPE),
-        indicators=np.zeros(n_symbols * _KEPT, dtype=INDICATOR_ROW_DTYPE),
+        indicators=np.zeros(n_symbols * KEPT_BARS, dtype=INDICATOR_ROW_DTYPE),
         symbols=symbols,
         risk=np.concatenate([risk_record(config) for config in (configs.portfolio, *each)]),
         steps=np.zeros(3, dtype=STEP_DTYPE),
