@@ -89,7 +89,13 @@ def engine_run(case: Case, switches: Mapping[str, str]) -> ReplayResult:
     """What the compiled engine answers."""
     reference = {name: choice[0] for name, choice in CHOICES.items()}
     semantics = Semantics(**{**reference, **switches})  # type: ignore[arg-type]
-    arguments = case.arguments(switches)
+    inputs, configs = replay_inputs(case, semantics)
+    return replay(inputs, configs, semantics)
+
+
+def replay_inputs(case: Case, semantics: Semantics) -> tuple[ReplayInputs, SymbolConfigs]:
+    """A case as the engine takes it."""
+    arguments = case.arguments({"bar_time": semantics.bar_time})
     candles = as_candles(arguments["candles"], case.interval_ms)
     assert candles is not None
     traded = case.traded
@@ -107,7 +113,7 @@ def engine_run(case: Case, switches: Mapping[str, str]) -> ReplayResult:
         init_state=as_init_state(case.init_state),
         traded=traded,
     )
-    return replay(inputs, SymbolConfigs(case.config, case.symbol_configs or {}), semantics)
+    return inputs, SymbolConfigs(case.config, case.symbol_configs or {})
 
 
 def engine_rows(result: ReplayResult) -> list[Row]:

@@ -14,8 +14,16 @@ from typing import Any
 import numpy as np
 
 from mei.engines.bind import bind_cpu
+from mei.engines.mei_alpha_continuation import (
+    continuation_of,
+    cut_at_end,
+    read_past,
+    resume,
+    take_bank,
+    with_past,
+)
 from mei.engines.mei_alpha_market import Market, prepare
-from mei.engines.mei_alpha_state import btc_sources, continuation_of, first_state, is_btc_exempt
+from mei.engines.mei_alpha_state import btc_sources, first_state, is_btc_exempt
 from mei.model.bars import FloatArray
 from mei.model.candles import Candles
 from mei.model.errors import ConfigError, DataError
@@ -110,10 +118,15 @@ def replay(inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics) -
     check_configs(configs)
     if inputs.candles.n_rows == 0:
         raise DataError("a replay needs at least one candle, the set is empty")
-    market = prepare(inputs, semantics)
+    past = read_past(inputs, semantics)
+    if past is not None:
+        inputs = with_past(inputs, past)
+    if inputs.exports_state and semantics.run_end == "window":
+        inputs = cut_at_end(inputs, semantics)
+    market = prepare(inputs, semantics, past)
     found = indicators_of(market, configs)
     screened = screen(market, found, configs, semantics, inputs.lookback)
-    return walk_market(market, found, screened, configs, inputs)
+    return walk_market(market, found, screened, configs, inputs, semantics)
 
 
 def check_configs(configs: SymbolConfigs) -> None:
@@ -150,8 +163,15 @@ def indicators_of(market: Market, configs: SymbolConfigs) -> Indicators:
         if whole.shape[1] != n_past + _BANK_BARS:
             whole = np.zeros((N_COLUMNS, n_past + _BANK_BARS))
         whose = market.symbols[number]
-        first, end = int(whose["first"]), int(whose["end"])
-        fill(market.main, rows, whole, n_past, first, first, end, windows, states[number])
+        first, start, end = int(whose["first"]), int(whose["first"]), int(whose["end"])
+        kept = market.past.symbols.get(name) if market.past is not None else None
+        if kept is not None:
+            take_bank(kept, name, whole[:, :n_past])
+            states[number] = kept.state
+            start = first + len(kept.rows)
+            rows[first:start] = kept.rows
+            first -= kept.n_before
+        fill(market.main, rows, whole, n_past, first, start, end, windows, states[number])
         banks.append(whole[:, :n_past].copy())
     return Indicators(rows, banks, states)
 
@@ -291,14 +311,23 @@ def walk_market(
     screened: Screened,
     configs: SymbolConfigs,
     inputs: ReplayInputs,
+    semantics: Semantics,
 ) -> ReplayResult:
     """Stage 3: the walk, run again with a longer log when the trades did not fit."""
     world = world_of(market, found, screened, configs)
     n_log = _FIRST_LOG
     while True:
         state = first_state(market, inputs, n_log)
-        bind_cpu(walk)(world, state, 0, market.n_walked)
-        continuation = continuation_of(market, found.banks, found.states, state)
+        start = 0
+        if market.past is not None:
+            resume(market, market.past, state)
+            start = max(0, market.first_walked - 1)
+        bind_cpu(walk)(world, state, start, market.n_walked)
+        continuation = None
+        if inputs.exports_state:
+            continuation = continuation_of(
+                market, found.rows, found.banks, found.states, state, semantics
+            )
         if market.n_walked:
             bind_cpu(finish)(world, state, market.n_walked - 1)
         n_trades = int(state.account["n_trades"][0])
@@ -311,7 +340,7 @@ def _result(
     market: Market,
     screened: Screened,
     state: State,
-    continuation: Mapping[str, Any],
+    continuation: Mapping[str, Any] | None,
     inputs: ReplayInputs,
 ) -> ReplayResult:
     account = state.account[0]

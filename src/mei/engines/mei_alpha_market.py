@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mei.engines.bind import bind_cpu
+from mei.engines.mei_alpha_past import Past
 from mei.model.candles import Candles, FundingRates
 from mei.model.errors import ConfigError
 from mei.model.replay import ReplayInputs
@@ -46,6 +47,7 @@ class Market:
     run: Any
     n_walked: int
     first_walked: int
+    past: Past | None = None
 
     @property
     def n_steps(self) -> int:
@@ -53,8 +55,8 @@ class Market:
         return len(self.steps) - 1
 
 
-def prepare(inputs: ReplayInputs, semantics: Semantics) -> Market:
-    """Lay out the inputs for a walk.
+def prepare(inputs: ReplayInputs, semantics: Semantics, past: Past | None = None) -> Market:
+    """Lay out the inputs for a walk. past: the run it goes on from; its bars are in front of the inputs' already.
 
     Raises ConfigError when bars count as known at their close and an interval is no length of time.
     """
@@ -82,7 +84,15 @@ def prepare(inputs: ReplayInputs, semantics: Semantics) -> Market:
     n_walked = len(known_ms)
     if semantics.run_end == "window":
         n_walked = int(np.searchsorted(known_ms, run["to_ms"][0], "right"))
-    first_walked = min(n_walked, int(np.searchsorted(known_ms, run["from_ms"][0], "left")))
+    starts_ms = int(run["from_ms"][0])
+    run["resumed_ms"] = ALWAYS_MS
+    if past is not None:
+        run["resumed_ms"] = past.as_of_ms
+        starts_ms = max(starts_ms, past.as_of_ms + 1)
+        for number, name in enumerate(names):
+            if name in past.symbols:
+                symbols["n_before"][number] = past.symbols[name].n_before
+    first_walked = min(n_walked, int(np.searchsorted(known_ms, starts_ms, "left")))
     _describe(run, inputs, semantics, n_walked)
     return Market(
         names=names,
@@ -95,6 +105,7 @@ def prepare(inputs: ReplayInputs, semantics: Semantics) -> Market:
         run=run,
         n_walked=n_walked,
         first_walked=first_walked,
+        past=past,
     )
 
 

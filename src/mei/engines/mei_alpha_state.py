@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mei.engines.mei_alpha_market import Market
-from mei.model.bars import FloatArray
 from mei.model.replay import TRADE_DTYPE, InitPosition, ReplayInputs
 from mei.model.semantics import Semantics
 from mei.rules.mei_alpha.records import ACCOUNT_DTYPE, SLOT_DTYPE
@@ -37,7 +36,7 @@ def btc_sources(names: Sequence[str], semantics: Semantics) -> list[str]:
 
 
 def first_state(market: Market, inputs: ReplayInputs, n_log: int) -> State:
-    """The state before the first step, with room for `n_log` trades."""
+    """The state before the first step, with room for `n_log` trades; positions of an init-state of version 1."""
     n_symbols = len(market.names)
     account = np.zeros(1, dtype=ACCOUNT_DTYPE)
     account["balance_usd"] = inputs.initial_balance_usd
@@ -48,6 +47,7 @@ def first_state(market: Market, inputs: ReplayInputs, n_log: int) -> State:
     active = np.zeros(n_symbols + 1, dtype=np.int64)
     if inputs.init_state is not None:
         account["balance_usd"] = inputs.init_state.balance_usd
+    if inputs.init_state is not None and market.past is None:
         traded = {name: i for i, name in enumerate(market.names) if market.symbols["is_traded"][i]}
         for position in inputs.init_state.positions:
             if position.symbol in traded:
@@ -83,11 +83,3 @@ def _take_position(market: Market, slot: Any, position: InitPosition) -> None:
     slot["last_add_ms"] = position.last_add_ms
     slot["met_ms"] = -(1 << 62)
     slot["funded_ms"] = started_ms
-
-
-def continuation_of(
-    market: Market, banks: list[FloatArray], states: Any, state: State
-) -> Mapping[str, Any]:
-    """What a run that goes on from here needs besides balance and positions, as JSON carries it."""
-    del market, banks, states, state
-    return {}

@@ -92,7 +92,7 @@ class ReplayInputs:
     """Everything a replay reads besides the strategy's configuration.
 
     from_ms, to_ms: inclusive bounds on the time a bar is known, None = none. traded: symbols that may be traded (None =
-    all of `candles`); the others only serve as context.
+    all of `candles`); the others only serve as context. exports_state: the result shall carry a continuation.
     """
 
     candles: Candles
@@ -105,6 +105,7 @@ class ReplayInputs:
     lookback: int = 200
     init_state: InitState | None = None
     traded: frozenset[str] | None = None
+    exports_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def evaluate_exit(world: World, state: State, symbol: int, close_px: float, now_
         return
     run = world.run[0]
     x = snapshot_at(world.main, world.indicators, whose.first, slot.main_row, close_px)
-    is_warm = slot.main_row - whose.first + 1 >= whose.exit_bars
+    is_warm = slot.main_row - whose.first + 1 + whose.n_before >= whose.exit_bars
     found = exit_at_close(slot, x, p, whose.is_gold, is_warm)
     if found.reason != NO_REASON:
         decide_exit(run, p, state.account[0], slot, state.log, symbol, close_px, found, now_ms)

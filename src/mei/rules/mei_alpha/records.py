@@ -246,7 +246,7 @@ INDICATOR_ROW_DTYPE = np.dtype(
 )
 
 #: One symbol: its rows in each series (first to end - 1), its risk record, and what is special about it.
-#: entry_bars, exit_bars: bars it needs before entries and smart exits.
+#: n_before: bars it had before the first row. entry_bars, exit_bars: bars it needs before entries and smart exits.
 SYMBOL_DTYPE = np.dtype(
     [
         ("first", "<i8"),
@@ -258,6 +258,7 @@ SYMBOL_DTYPE = np.dtype(
         ("funding_first", "<i8"),
         ("funding_end", "<i8"),
         ("risk", "<i8"),
+        ("n_before", "<i8"),
         ("entry_bars", "<i8"),
         ("exit_bars", "<i8"),
         ("is_gold", "?"),
@@ -281,12 +282,13 @@ STEP_DTYPE = np.dtype(
 
 FUNDING_DTYPE = np.dtype([("time_ms", "<i8"), ("rate", "<f8")])
 
-#: Everything that holds for a whole run: window on known times, lengths of the bars, fee as a fraction of a fill,
-#: and the switches.
+#: Everything that holds for a whole run: window on known times, until when an earlier run has seen to everything,
+#: lengths of the bars, fee as a fraction of a fill, and the switches.
 RUN_DTYPE = np.dtype(
     [
         ("from_ms", "<i8"),
         ("to_ms", "<i8"),
+        ("resumed_ms", "<i8"),
         ("n_symbols", "<i8"),
         ("n_steps", "<i8"),
         ("main_interval_ms", "<i8"),

@@ -174,10 +174,10 @@ def screen_main_bars(
     """
     whose = symbols[symbol]
     first = whose.first
-    skipped = whose.entry_bars - 1 if whose.entry_bars > 1 else 0
-    for row in range(first + skipped, whose.end):
+    skipped = whose.entry_bars - 1 - whose.n_before
+    for row in range(first + skipped if skipped > 0 else first, whose.end):
         known_ms = bars[row].known_ms
-        if known_ms < run.from_ms or known_ms > run.to_ms:
+        if known_ms < run.from_ms or known_ms > run.to_ms or known_ms <= run.resumed_ms:
             continue
         now = steps[bars[row].step]
         slope = indicators[row].slope
@@ -233,13 +233,13 @@ def screen_entry_bars(
     step = -1
     for row in range(whose.entry_first, whose.entry_end):
         known_ms = entries[row].known_ms
-        if known_ms < run.from_ms or known_ms > run.to_ms:
+        if known_ms < run.from_ms or known_ms > run.to_ms or known_ms <= run.resumed_ms:
             continue
         while step + 1 < n_steps and steps[step + 1].known_ms < known_ms:
             step += 1
         while base + 1 < whose.end and bars[base + 1].step <= step:
             base += 1
-        if step < 0 or base < first or base - first + 1 < whose.entry_bars:
+        if step < 0 or base < first or base - first + 1 + whose.n_before < whose.entry_bars:
             continue
         base_ms = bars[base].known_ms
         has_slope = bars[base].step == step and run.from_ms <= base_ms and base_ms <= run.to_ms

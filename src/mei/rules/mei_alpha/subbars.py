@@ -38,9 +38,10 @@ def end_of_step_ms(world: World, step: int) -> int:
 def start_of_step_ms(world: World, step: int) -> int:
     """After when sub-bars belong to a step, as far as the window goes."""
     run = world.run[0]
-    if world.steps[step].known_ms < run.from_ms:
-        return run.from_ms - 1
-    return world.steps[step].known_ms
+    start_ms = world.steps[step].known_ms
+    if start_ms < run.from_ms:
+        start_ms = run.from_ms - 1
+    return start_ms if start_ms > run.resumed_ms else run.resumed_ms
 
 
 def walk_exit_blocks(world: World, state: State, step: int) -> None:

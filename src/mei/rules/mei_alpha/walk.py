@@ -30,7 +30,8 @@ def walk_step(world: World, state: State, step: int) -> None:
     """One step: main bars, entries, sub-bars, funding, equity; in the order in which they become known (bar_time)."""
     run = world.run[0]
     now_ms = world.steps[step].known_ms
-    state.account[0].n_entries = 0
+    if now_ms > run.resumed_ms:
+        state.account[0].n_entries = 0
     if run.bar_time:
         if run.funding and run.has_funding:
             pay_held(world, state, now_ms - 1, now_ms)
@@ -54,7 +55,7 @@ def pay_step(world: World, state: State, step: int, now_ms: int) -> None:
     """Funding at the end of a step (switch funding)."""
     if world.run[0].funding:
         pay_held(world, state, now_ms, now_ms)
-    else:
+    elif now_ms > world.run[0].resumed_ms:
         pay_after_step(world, state, step)
 
 
@@ -106,8 +107,9 @@ def advance(world: World, state: State, symbol: int, step: int) -> bool:
     if row >= world.symbols[symbol].end or world.main[row].step != step:
         return False
     slot.main_row = row
+    run = world.run[0]
     known_ms = world.main[row].known_ms
-    return world.run[0].from_ms <= known_ms and known_ms <= world.run[0].to_ms
+    return run.from_ms <= known_ms and known_ms <= run.to_ms and known_ms > run.resumed_ms
 
 
 def on_main_bar(world: World, state: State, symbol: int) -> None:

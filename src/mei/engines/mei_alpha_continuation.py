@@ -1,0 +1,246 @@
+"""Going on where a run stopped: what is kept at its end, and a market that starts with it (init-state version 2).
+
+Kept of each symbol: its last bars with their indicators, the bank and the running values of the recursions, and its
+slot. So a continuation needs no candle from before, and what comes after is bit for bit what the uninterrupted run
+gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mei.engines.mei_alpha_live_state import content_of, fill_record, plain_list
+from mei.engines.mei_alpha_market import ALWAYS_MS, Market
+from mei.engines.mei_alpha_past import Past, SymbolPast
+from mei.model.bars import FloatArray
+from mei.model.candles import Candles, offsets_of
+from mei.model.errors import ConfigError
+from mei.model.replay import CONFIDENCES, ReplayInputs
+from mei.model.semantics import Semantics, describe_semantics
+from mei.rules.mei_alpha.columns import N_COLUMNS
+from mei.rules.mei_alpha.indicators import INDICATOR_STATE_DTYPE
+from mei.rules.mei_alpha.records import INDICATOR_ROW_DTYPE, SLOT_DTYPE
+from mei.rules.mei_alpha.world import State
+
+STRATEGY = "mei_alpha"
+#: Bars kept of each symbol: snapshots look three bars back, and breadth needs to see that there were two.
+_KEPT_BARS = 5
+_COLUMNS = ("open_ms", "open", "high", "low", "close", "volume")
+_ACCOUNT = ("balance_usd", "n_entries", "n_positions")
+#: Fields of a slot that point into a run's arrays.
+_CURSORS = ("main_row", "exit_row", "entry_row")
+
+
+def read_past(inputs: ReplayInputs, semantics: Semantics) -> Past | None:
+    """The past an init-state of version 2 brings; None without one.
+
+    Raises ConfigError when it is another strategy's, interval's or semantics', or not whole.
+    """
+    state = inputs.init_state
+    if state is None or state.continuation is None:
+        return None
+    content = state.continuation
+    expected = {
+        "strategy": STRATEGY,
+        "interval_ms": inputs.candles.interval_ms,
+        "semantics": describe_semantics(semantics),
+    }
+    for name, value in expected.items():
+        if content.get(name) != value:
+            raise ConfigError(
+                f"the init-state must continue a run with {name} {value!r}, it continues one with {content.get(name)!r}"
+            )
+    try:
+        symbols = {name: _symbol_past(kept) for name, kept in content["symbols"].items()}
+        past = Past(int(content["as_of_ms"]), int(content["from_ms"]), content["account"], symbols)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ConfigError(
+            f"the continuation of the init-state must be as --export-state wrote it: {type(error).__name__} {error}"
+        ) from error
+    if inputs.from_ms is not None and inputs.from_ms > past.as_of_ms + 1:
+        raise ConfigError(
+            f"a continuation goes on at {past.as_of_ms}, --start-ts {inputs.from_ms} would skip what comes after"
+        )
+    return past
+
+
+def _symbol_past(kept: Mapping[str, Any]) -> SymbolPast:
+    bars = {name: np.array(kept["bars"][name], dtype=np.float64) for name in _COLUMNS[1:]}
+    bars["open_ms"] = np.array(kept["bars"]["open_ms"], dtype=np.int64)
+    rows = np.zeros(len(bars["open_ms"]), dtype=INDICATOR_ROW_DTYPE)
+    for row, content in zip(rows, kept["rows"], strict=True):
+        fill_record(row, content)
+    state = np.zeros(1, dtype=INDICATOR_STATE_DTYPE)
+    fill_record(state[0], kept["state"])
+    slot = np.zeros(1, dtype=SLOT_DTYPE)
+    fill_record(slot[0], kept["slot"] | dict.fromkeys(_CURSORS, -1))
+    bank = np.array([[float(value) for value in column] for column in kept["bank"]])
+    if bank.ndim != 2 or len(bank) != N_COLUMNS:
+        raise ValueError(f"bank must have {N_COLUMNS} columns")
+    return SymbolPast(int(kept["n_bars"]), bars, rows, bank, state[0], slot[0])
+
+
+def with_past(inputs: ReplayInputs, past: Past) -> ReplayInputs:
+    """The inputs with the kept bars in front of those that come after them, and the window of the first run."""
+    candles = inputs.candles
+    names = tuple(sorted({*candles.symbols, *past.symbols}, key=str.encode))
+    parts = [_joined(candles, name, past) for name in names]
+    joined = [np.concatenate([part[i] for part in parts]) for i in range(len(_COLUMNS))]
+    lengths = offsets_of([len(part[0]) for part in parts])
+    open_ms, *prices = joined
+    candles = Candles(candles.interval, candles.interval_ms, names, lengths, open_ms, *prices)
+    from_ms = None if past.from_ms == ALWAYS_MS else past.from_ms
+    return replace(inputs, candles=candles, from_ms=from_ms)
+
+
+def cut_at_end(inputs: ReplayInputs, semantics: Semantics) -> ReplayInputs:
+    """The inputs without main bars known only after the window: what is exported must not have seen them."""
+    if inputs.to_ms is None:
+        return inputs
+    candles = inputs.candles
+    delay_ms = candles.interval_ms if semantics.bar_time == "close" else 0
+    is_known = candles.open_ms + delay_ms <= inputs.to_ms
+    lengths = offsets_of([int(np.sum(is_known[candles.rows_of(name)])) for name in candles.symbols])
+    columns: list[Any] = [column[is_known] for column in candles.columns()]
+    open_ms, *prices = columns
+    cut = Candles(candles.interval, candles.interval_ms, candles.symbols, lengths, open_ms, *prices)
+    return replace(inputs, candles=cut)
+
+
+def take_bank(kept: SymbolPast, symbol: str, bank: FloatArray) -> None:
+    """Put what a bank held back into it.
+
+    Raises ConfigError when the windows have become longer than what was kept.
+    """
+    n_past = bank.shape[1]
+    if kept.bank.shape[1] < n_past:
+        raise ConfigError(
+            f"the windows must not be longer than those of the run that is continued: {symbol} kept "
+            f"{kept.bank.shape[1]} bars, {n_past} are needed"
+        )
+    bank[:] = kept.bank[:, kept.bank.shape[1] - n_past :]
+
+
+def _joined(candles: Candles, name: str, past: Past) -> list[Any]:
+    rows = candles.rows_of(name)
+    columns = [column[rows] for column in candles.columns()]
+    kept = past.symbols.get(name)
+    last_ms = int(kept.bars["open_ms"][-1]) if kept is not None and kept.n_bars else ALWAYS_MS
+    is_new = columns[0] > last_ms
+    columns = [column[is_new] for column in columns]
+    if kept is None or kept.n_bars == 0:
+        return columns
+    return [
+        np.concatenate([kept.bars[field], column])
+        for field, column in zip(_COLUMNS, columns, strict=True)
+    ]
+
+
+def resume(market: Market, past: Past, state: State) -> None:
+    """Set account and slots to what they were; the walk goes on with bars known after past.as_of_ms."""
+    account = state.account[0]
+    for name in _ACCOUNT:
+        account[name] = past.account[name]
+    for number, name in enumerate(market.names):
+        kept = past.symbols.get(name)
+        slot = state.slots[number]
+        if kept is not None:
+            for field in SLOT_DTYPE.names or ():
+                if field not in _CURSORS:
+                    slot[field] = kept.slot[field]
+            slot["main_row"] = market.symbols["first"][number] + len(kept.rows) - 1
+    held = np.flatnonzero((state.slots["side"] != 0) | (state.slots["open_order"] != 0))
+    state.active[: len(held)] = held
+    account["n_active"] = len(held)
+
+
+def continuation_of(
+    market: Market,
+    rows: Any,
+    banks: list[FloatArray],
+    states: Any,
+    state: State,
+    semantics: Semantics,
+) -> dict[str, Any]:
+    """Everything a run that goes on from here needs, as JSON carries it; `balance` and `positions` as in version 1."""
+    run = market.run[0]
+    symbols = {
+        name: _kept(market, rows, number, banks[number], states[number], state)
+        for number, name in enumerate(market.names)
+    }
+    account = state.account[0]
+    curve = state.equity[market.first_walked :]
+    return {
+        "strategy": STRATEGY,
+        "semantics": describe_semantics(semantics),
+        "interval_ms": int(run["main_interval_ms"]),
+        "as_of_ms": _as_of_ms(market),
+        "from_ms": int(run["from_ms"]),
+        "account": {name: account[name].item() for name in _ACCOUNT},
+        "equity_peak_usd": float(np.max(curve, initial=float(account["balance_usd"]))),
+        "symbols": symbols,
+        "balance": float(account["balance_usd"]),
+        "positions": [
+            _position(name, state.slots[number])
+            for number, name in enumerate(market.names)
+            if state.slots["side"][number] != 0
+        ],
+    }
+
+
+def _as_of_ms(market: Market) -> int:
+    """Until when the run has seen everything: the end of its window, or the newest bar it had."""
+    to_ms = int(market.run["to_ms"][0])
+    known = [int(market.steps["known_ms"][market.n_walked - 1])] if market.n_walked else []
+    known += [int(np.max(bars["known_ms"])) for bars in (market.exits, market.entries) if len(bars)]
+    newest_ms = max(known, default=ALWAYS_MS)
+    return min(newest_ms, to_ms) if market.run["run_end"][0] else newest_ms
+
+
+def _kept(
+    market: Market,
+    rows: Any,
+    number: int,
+    bank: FloatArray,
+    indicator_state: Any,
+    state: State,
+) -> dict[str, Any]:
+    whose = market.symbols[number]
+    first, end = int(whose["first"]), int(whose["end"])
+    start = max(first, end - _KEPT_BARS)
+    bars = market.main[start:end]
+    return {
+        "n_bars": end - first + int(whose["n_before"]),
+        "bars": {name: plain_list(bars[name]) for name in _COLUMNS},
+        "rows": [content_of(row) for row in rows[start:end]],
+        "bank": [plain_list(column) for column in bank],
+        "state": content_of(indicator_state),
+        "slot": {
+            name: value
+            for name, value in content_of(state.slots[number]).items()
+            if name not in _CURSORS
+        },
+    }
+
+
+def _position(symbol: str, slot: Any) -> dict[str, Any]:
+    return {
+        "symbol": symbol,
+        "side": "long" if slot["side"] > 0 else "short",
+        "size": float(slot["qty"]),
+        "entry_price": float(slot["entry_px"]),
+        "entry_atr": float(slot["entry_atr"]),
+        "trailing_sl": float(slot["trailing_px"]) if slot["has_trailing"] else None,
+        "confidence": CONFIDENCES[slot["confidence"]],
+        "leverage": float(slot["leverage"]),
+        "margin_used": float(slot["margin_usd"]),
+        "adds_count": int(slot["adds_count"]),
+        "tp1_taken": bool(slot["tp1_taken"]),
+        "open_time_ms": int(slot["opened_ms"]),
+        "last_add_time_ms": int(slot["last_add_ms"]),
+        "entry_adx_threshold": float(slot["adx_threshold"]),
+    }

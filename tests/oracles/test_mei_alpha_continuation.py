@@ -1,0 +1,89 @@
+"""A run cut anywhere, exported through JSON and continued gives what the uninterrupted run gives, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mei.engines.mei_alpha import SymbolConfigs, replay
+from mei.model.errors import ConfigError
+from mei.model.replay import InitState, ReplayInputs, ReplayResult
+from mei.model.semantics import REFERENCE, STRICT, Semantics
+from tests.oracles.comparison import engine_rows, replay_inputs
+from tests.oracles.mei_alpha.cases import Case, cases
+
+END = "End of Backtest"
+
+
+def exported(result: ReplayResult) -> InitState:
+    """The state at the end of a run, as it comes back from JSON."""
+    kept = json.loads(json.dumps(result.continuation))
+    return InitState(2, "test", 0, kept["balance"], (), kept)
+
+
+def cut_in_two(
+    inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics, cut_ms: int
+) -> tuple[ReplayResult, ReplayResult]:
+    """A run to `cut_ms` and the run that goes on from its export, without a candle from before it."""
+    before = replay(replace(inputs, to_ms=cut_ms, exports_state=True), configs, semantics)
+    interval_ms = inputs.candles.interval_ms
+    candles = inputs.candles
+    is_late = candles.open_ms + interval_ms > cut_ms
+    lengths = [int(np.sum(is_late[candles.rows_of(name)])) for name in candles.symbols]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    columns = [column[is_late] for column in candles.columns()]
+    late = replace(
+        candles,
+        offsets=offsets,
+        **dict(zip(("open_ms", "open", "high", "low", "close", "volume"), columns, strict=True)),
+    )
+    goes_on = replace(inputs, candles=late, from_ms=None, init_state=exported(before))
+    return before, replay(goes_on, configs, semantics)
+
+
+def plain_rows(result: ReplayResult) -> list[dict[str, object]]:
+    return [row for row in engine_rows(result) if row["reason"] != END]
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(case=cases(), where=st.floats(0.05, 0.95))
+def test_a_continued_run_equals_the_uninterrupted_one(case: Case, where: float) -> None:
+    inputs, configs = replay_inputs(case, STRICT)
+    whole = replay(inputs, configs, STRICT)
+    if len(whole.equity_ms) < 3:
+        return
+    first_ms, last_ms = int(whole.equity_ms[0]), int(whole.equity_ms[-1])
+    cut_ms = first_ms + int((last_ms - first_ms) * where)
+    cut_ms -= cut_ms % 60_000
+    if cut_ms < first_ms:
+        return
+    before, after = cut_in_two(inputs, configs, STRICT, cut_ms)
+    assert plain_rows(before) + plain_rows(after) == plain_rows(whole)
+    points = list(zip(before.equity_ms, before.equity_usd, strict=True))[:-1]
+    points += zip(after.equity_ms, after.equity_usd, strict=True)
+    assert points == list(zip(whole.equity_ms, whole.equity_usd, strict=True))
+    assert after.final_balance_usd == whole.final_balance_usd
+
+
+@settings(max_examples=1, deadline=None, derandomize=True, database=None)
+@given(case=cases())
+def test_a_continuation_in_other_semantics_is_refused(case: Case) -> None:
+    inputs, configs = replay_inputs(case, STRICT)
+    before = replay(replace(inputs, exports_state=True), configs, STRICT)
+    goes_on = replace(inputs, from_ms=None, init_state=exported(before))
+    with pytest.raises(
+        ConfigError, match="with semantics 'reference', it continues one with 'strict'"
+    ):
+        replay(goes_on, configs, REFERENCE)
