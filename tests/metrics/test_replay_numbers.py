@@ -101,14 +101,15 @@ def test_drawdowns_are_two_maxima_on_their_own() -> None:
     assert max_drawdown(curve) == (700.0, 700.0 / 10500.0)
     assert max_drawdown(np.array([100.0, 50.0, 1000.0, 900.0])) == (100.0, 0.5)
     assert max_drawdown(np.array([-5.0, -8.0])) == (3.0, 0.0)
+    assert max_drawdown(np.array([0.0, -1.0])) == (1.0, 0.0)
     assert max_drawdown(np.array([])) == (0.0, 0.0)
     assert max_drawdown(np.array([math.inf, math.inf])) == (0.0, 0.0)
 
 
 def test_sharpe_takes_the_last_point_of_each_day() -> None:
     days = [0, DAY_MS - 1, DAY_MS, 2 * DAY_MS - 1, 2 * DAY_MS]
-    values = [1.0, 100.0, 55.0, 110.0, 99.0]
-    returns = [0.1, (99.0 - 110.0) / 110.0]
+    values = [1.0, 100.0, 55.0, 150.0, 120.0]
+    returns = [0.5, -0.2]
     mean = sum(returns) / 2
     deviation = math.sqrt(sum((r - mean) ** 2 for r in returns) / 2)
     found = sharpe_ratio(np.array(days), np.array(values))

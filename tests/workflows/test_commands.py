@@ -25,7 +25,7 @@ live: {trade: {leverage: 2.0}}
 """
 SPEC = """
 axes:
-- {path: trade.sl_atr_mult, values: [1.5, 2.5]}
+- {path: trade.sl_atr_mult, values: [0.3, 2.5]}
 - {path: indicators.ema_slow_window, values: [21, 34]}
 lookback: 150
 """
@@ -227,19 +227,19 @@ def test_a_row_of_a_sweep_is_the_replay_with_its_settings(run: Any, folder: Path
     )
     by_id = {row["config_id"]: row for row in rows}
     assert {name: row["overrides"] for name, row in by_id.items()} == {
-        "sweep_0000": {"trade.sl_atr_mult": 1.5, "indicators.ema_slow_window": 21.0},
-        "sweep_0001": {"trade.sl_atr_mult": 1.5, "indicators.ema_slow_window": 34.0},
+        "sweep_0000": {"trade.sl_atr_mult": 0.3, "indicators.ema_slow_window": 21.0},
+        "sweep_0001": {"trade.sl_atr_mult": 0.3, "indicators.ema_slow_window": 34.0},
         "sweep_0002": {"trade.sl_atr_mult": 2.5, "indicators.ema_slow_window": 21.0},
         "sweep_0003": {"trade.sl_atr_mult": 2.5, "indicators.ema_slow_window": 34.0},
     }
     assert said.err.count("sweep_000") == 2
     (folder / "c.yaml").write_text(
-        CONFIG.replace("tp_atr_mult", "sl_atr_mult: 2.5, tp_atr_mult").replace(
+        CONFIG.replace("tp_atr_mult", "sl_atr_mult: 0.3, tp_atr_mult").replace(
             "ema_slow_window: 21", "ema_slow_window: 34"
         )
     )
     report = json.loads(run(f"replay {ALL} --lookback 150 {bounds}").out)
-    row = by_id["sweep_0003"]
+    row = by_id["sweep_0001"]
     assert {key: report[key] for key in row if key not in ("config_id", "overrides")} == {
         key: value for key, value in row.items() if key not in ("config_id", "overrides")
     }

@@ -171,12 +171,15 @@ def test_without_scope_everything_is_loaded(folder: Path) -> None:
 
 
 def test_one_symbol_leaves_the_others_as_context_only_in_strict(folder: Path) -> None:
-    _, universe, besides, told = loaded(MarketRequest(symbol="ETH"), STRICT)
+    request = MarketRequest(symbol="ETH", funding_db="candles_dbs/funding_rates.db")
+    _, universe, besides, told = loaded(request, STRICT)
     assert universe.candles.symbols == ("BTC", "ETH", "SOL")
     assert universe.traded == frozenset({"ETH"})
     assert universe.tradable == ("ETH",)
     assert besides.exit_candles is not None
     assert besides.exit_candles.symbols == ("ETH",)
+    assert besides.funding is not None
+    assert besides.funding.symbols == ("ETH",)
     assert "[replay] Loaded 30 bars across 3 symbols, trading ETH" in told
     _, universe, _, told = loaded(MarketRequest(symbol="ETH"), REFERENCE)
     assert universe.candles.symbols == ("ETH",)
