@@ -324,6 +324,30 @@ def test_indicators_are_dumped(run: Any, folder: Path) -> None:
     assert (folder / "i.csv").read_text() == said.out
 
 
+@pytest.mark.parametrize("line", ["--config c.yaml", ALL])
+def test_mei_alpha_goes_on_from_its_state(run: Any, folder: Path, line: str) -> None:
+    def trades(report: Any) -> list[Any]:
+        return [trade for trade in report["trades"] if trade["reason"] != "End of Backtest"]
+
+    whole = json.loads(run(f"replay {line} --trades").out)
+    cut_ms = START_MS + 350 * HOUR_MS
+    run(f"replay {line} --end-ts {cut_ms} --export-state s.json --output a.json --trades")
+    state = json.loads((folder / "s.json").read_text())
+    assert (state["version"], state["source"]) == (2, "mei_alpha")
+    assert state["exported_at_ms"] == cut_ms
+    first = json.loads((folder / "a.json").read_text())
+    still_open = [t for t in first["trades"] if t["reason"] == "End of Backtest"]
+    assert [p["symbol"] for p in state["positions"]] == [t["symbol"] for t in still_open]
+    for bounds in ("", f"--start-ts {cut_ms + 1}"):
+        said = run(f"replay {line} --init-state s.json --trades {bounds}")
+        assert said.code == 0
+        second = json.loads(said.out)
+        assert second["initial_balance"] == state["balance"]
+        assert len(trades(first)) > 5
+        assert trades(first) + trades(second) == trades(whole)
+        assert second["final_balance"] == whole["final_balance"]
+
+
 MOMENTUM = "--strategy momentum_breakout --config m.yaml"
 
 

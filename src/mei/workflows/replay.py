@@ -163,6 +163,7 @@ def _load(
         lookback=min(request.lookback, MOST_BARS),
         init_state=state,
         traded=universe.traded,
+        exports_state=request.export_state is not None,
     )
     return inputs, universe
 
