@@ -22,6 +22,7 @@ def walk(world: World, state: State, start: int, end: int) -> None:
             and now.first_tick == after.first_tick
         ):
             state.equity[step] = account.balance_usd
+            account.n_entries = 0
         else:
             walk_step(world, state, step)
 
