@@ -308,3 +308,50 @@ def test_another_symbol_takes_the_place_of_a_pending_exit() -> None:
         2:00  BBB     CLOSE_LONG  End of Backtest  128.99355  7.7890625  # 129 * 0.99995
         """,
     )
+
+
+def test_orders_fill_only_inside_the_window() -> None:
+    # The window ends with the bar that decides; the run goes on to the data's last close of 98.5 (run_end = data).
+    check_trades(
+        play(STOP, REFERENCE, held=[LONG], end="1:00"),
+        """
+        time  action      reason     price
+        1:00  CLOSE_LONG  Stop Loss  96.99515  # 97 * 0.99995
+        """,
+    )
+    check_trades(
+        play(STOP, NEXT, held=[LONG], end="1:00"),
+        """
+        time  action      reason           price
+        2:00  CLOSE_LONG  End of Backtest  98.495075  # 98.5 * 0.99995
+        """,
+    )
+
+
+def test_the_bar_of_an_entry_at_its_open_is_met() -> None:
+    # exit_fill = level in both. Bought at the close of 125 the stop is at 125 - 0.5 * 26 = 112, at the open of 128 it
+    # is at 115: the low of 114 reaches the latter, in the same bar. Its close of 129 buys again; no bar is left to
+    # fill that.
+    bars = """
+    t     o    h    l    c
+    0:00  100  101  99   100
+    1:00  100  126  100  125
+    2:00  128  130  114  129
+    """
+    near = {"trade.sl_atr_mult": 0.5}
+    check_trades(
+        play(bars, only(exit_fill="level"), base=DRIFT, config=near),
+        """
+        time  action      reason           price      qty
+        1:00  OPEN_LONG   Low entry        125        8
+        2:00  CLOSE_LONG  End of Backtest  128.99355  8    # 129 * 0.99995
+        """,
+    )
+    check_trades(
+        play(bars, only(exit_fill="level", entry_fill="next_open"), base=DRIFT, config=near),
+        """
+        time  action      reason     price      qty
+        2:00  OPEN_LONG   Low entry  128        7.8125
+        2:00  CLOSE_LONG  Stop Loss  114.99425  7.8125  # 115 * 0.99995
+        """,
+    )

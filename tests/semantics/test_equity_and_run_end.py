@@ -312,3 +312,63 @@ def test_what_comes_after_the_window_does_not_count() -> None:
         1:00  CLOSE_LONG  End of Backtest  98.495075  # 98.5 * 0.99995
         """,
     )
+
+
+def test_sub_bars_inside_the_window_belong_to_steps_before_it() -> None:
+    # The half hour of 1:30 is in the window and belongs to the step of 1:00, which is not. The curve starts at 2:00.
+    bars = """
+    t           o    h    l   c
+    0:00..3:00  100  101  99  100
+    """
+    half = """
+    t     o    h    l   c
+    1:30  100  100  97  97
+    """
+    stopped = """
+        time  action      reason     price     pnl       fee
+        1:30  CLOSE_LONG  Stop Loss  96.99515  -30.0485  0.339483025  # 97 * 0.99995; (p - 100) * 10; 10 * p * 0.00035
+        """
+    played = play(bars, REFERENCE, held=[LONG], exits=half, start="1:30", end="2:00")
+    check_trades(played, stopped)
+    assert [point["time"] for point in played.equity] == ["0:00", "1:00", "2:00", "3:00"]
+    played = play(bars, WINDOW, held=[LONG], exits=half, start="1:30", end="2:00")
+    check_trades(played, stopped)
+    check_equity(
+        played,
+        """
+        time  equity
+        2:00  9969.612016975  # 10000 - 30.0485 - 0.339483025
+        2:00  9969.612016975
+        """,
+    )
+
+
+def test_only_steps_of_the_window_pay_funding() -> None:
+    # 10 * 100 * 0.001 = 1 an hour: at 1:00, 2:00 and 3:00, or at 2:00 alone.
+    bars = """
+    t           o    h    l   c
+    0:00..3:00  100  101  99  100
+    """
+    rate = """
+    t     rate
+    0:00  0.001
+    """
+    window = {"start": "2:00", "end": "2:00"}
+    check_trades(
+        play(bars, REFERENCE, held=[LONG], funding=rate, **window),
+        """
+        time  action      reason                 price   pnl
+        1:00  FUNDING     Funding rate=0.001000  100     -1     # -10 * 100 * 0.001
+        2:00  FUNDING     Funding rate=0.001000  100     -1     # -10 * 100 * 0.001
+        3:00  FUNDING     Funding rate=0.001000  100     -1     # -10 * 100 * 0.001
+        3:00  CLOSE_LONG  End of Backtest        99.995  -0.05  # 100 * 0.99995; (p - 100) * 10
+        """,
+    )
+    check_trades(
+        play(bars, WINDOW, held=[LONG], funding=rate, **window),
+        """
+        time  action      reason                 price   pnl
+        2:00  FUNDING     Funding rate=0.001000  100     -1     # -10 * 100 * 0.001
+        2:00  CLOSE_LONG  End of Backtest        99.995  -0.05  # 100 * 0.99995; (p - 100) * 10
+        """,
+    )

@@ -387,3 +387,30 @@ def test_a_cooldown_does_not_hold_resting_orders() -> None:
         2:00  CLOSE_LONG   Stop Loss              97.9951   5    # 98 * 0.99995
         """,
     )
+
+
+def test_the_resting_stop_has_the_indicators_of_the_last_close() -> None:
+    # ADX with a window of 1: 100 at 1:00, where the bar only moves up. At its close of 101 (1 ATR) the multiplier of
+    # 2 is widened by 1.15 and 1.1: the stop rests at 100 - 2.53 = 97.47, not at 98. In the reference the close of 99
+    # decides.
+    bars = """
+    t     o    h      l     c
+    0:00  100  101    99    100
+    1:00  100  102    100   101
+    2:00  101  101.5  97.3  99
+    """
+    strong = {"indicators.adx_window": 1}
+    check_trades(
+        play(bars, REFERENCE, held=[LONG], config=strong),
+        """
+        time  action      reason           price
+        2:00  CLOSE_LONG  End of Backtest  98.99505  # 99 * 0.99995
+        """,
+    )
+    check_trades(
+        play(bars, LEVEL, held=[LONG], config=strong),
+        """
+        time  action      reason     price
+        2:00  CLOSE_LONG  Stop Loss  97.4651265  # (100 - 2 * 1.15 * 1.1) * 0.99995
+        """,
+    )
