@@ -31,9 +31,10 @@ class TradeAction:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """A closed trade: two actions of one book. `net_pnl` = gross − fees; slippage is in both prices.
+    """A closed trade: the actions of one book from open to close. `net_pnl` = gross − fees; slippage is in all prices.
 
-    `direction` 1 long, -1 short; `entry_notional` is what `net_bps` refers to.
+    `direction` 1 long, -1 short; `entry_notional`, of open and adds together, is what `net_bps` refers to; prices are
+    means by quantity where there were adds or partial exits.
     """
 
     instrument: str
@@ -68,6 +69,45 @@ class PairingError(ValueError):
     """An action that cannot follow the one before it in its book."""
 
 
+@dataclass(slots=True)
+class _Held:
+    """A position so far: what opened it, and sums over its actions."""
+
+    entry: TradeAction
+    qty: float
+    notional: float
+    fees: float
+    slippage: float
+    pnl: float = 0.0
+    sold_qty: float = 0.0
+    sold_notional: float = 0.0
+    n_adds: int = 0
+    n_reductions: int = 0
+
+    def take(self, action: TradeAction) -> None:
+        """Count an action that is not the first one."""
+        self.fees += action.fee
+        self.slippage += action.slippage
+        if action.action == "add":
+            self.n_adds += 1
+            self.qty += action.qty
+            self.notional += action.notional
+            return
+        self.n_reductions += action.action == "reduce"
+        self.pnl += action.pnl
+        self.sold_qty += action.qty
+        self.sold_notional += action.notional
+
+    @property
+    def entry_px(self) -> float:
+        """Price of the open, or the mean of open and adds."""
+        return self.notional / self.qty if self.n_adds else self.entry.price
+
+    def exit_px(self, last: TradeAction) -> float:
+        """Price of the close, or the mean of partial exits and close."""
+        return self.sold_notional / self.sold_qty if self.n_reductions else last.price
+
+
 class Pairing:
     """Turns actions in time order into round trips; each book holds one position at most.
 
@@ -76,7 +116,7 @@ class Pairing:
 
     def __init__(self, regime_of: Callable[[str, str, int], str] | None = None) -> None:
         self._regime_of = regime_of or (lambda strategy, instrument, opened_ms: "unknown")
-        self._open: dict[tuple[str, str], TradeAction] = {}
+        self._open: dict[tuple[str, str], _Held] = {}
 
     @property
     def n_open(self) -> int:
@@ -86,15 +126,22 @@ class Pairing:
     def add(self, action: TradeAction) -> RoundTrip | None:
         """The round trip `action` completes, or None. Raises PairingError when it fits no position."""
         book = (action.strategy, action.instrument)
-        entry = self._open.pop(book, None)
-        if (action.action == "open") == (entry is not None):
-            state = "holds a position" if entry is not None else "holds none"
+        held = self._open.get(book)
+        if (action.action == "open") == (held is not None):
+            state = "holds a position" if held is not None else "holds none"
             raise PairingError(
                 f"{action.strategy} on {action.instrument} {state} and cannot {action.action}"
             )
-        if entry is None:
-            self._open[book] = action
+        if held is None:
+            self._open[book] = _Held(
+                action, action.qty, action.notional, action.fee, action.slippage
+            )
             return None
+        held.take(action)
+        if action.action != "close":
+            return None
+        del self._open[book]
+        entry = held.entry
         return RoundTrip(
             instrument=entry.instrument,
             strategy=entry.strategy,
@@ -104,13 +151,13 @@ class Pairing:
             direction=1 if entry.side == "buy" else -1,
             opened_ms=entry.timestamp,
             closed_ms=action.timestamp,
-            qty=entry.qty,
-            entry_px=entry.price,
-            exit_px=action.price,
-            entry_notional=entry.notional,
-            gross_pnl=action.pnl,
-            fees=entry.fee + action.fee,
-            slippage=entry.slippage + action.slippage,
+            qty=held.qty,
+            entry_px=held.entry_px,
+            exit_px=held.exit_px(action),
+            entry_notional=held.notional,
+            gross_pnl=held.pnl,
+            fees=held.fees,
+            slippage=held.slippage,
             exit_reason=action.reason,
         )
 

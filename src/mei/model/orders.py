@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+Action = Literal["open", "add", "reduce", "close"]
+ACTIONS: tuple[Action, ...] = ("open", "add", "reduce", "close")
+
 
 class Bar(NamedTuple):
     """A closed candle. `timestamp` is its open, `close_ms` the moment it is known; epoch ms UTC."""
@@ -37,13 +40,31 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Execution:
+    """What a portfolio strategy did to one of its positions.
+
+    `price` includes slippage; `reference_px` is before it. `pnl` is realised, fees apart; 0 for an open or an add.
+    """
+
+    instrument: str
+    action: Action
+    side: Literal["buy", "sell"]
+    qty: float
+    reference_px: float
+    price: float
+    fee: float
+    pnl: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
     """An executed action. `price` includes slippage; `reference_px` is before it. `pnl` is realised, fees apart."""
 
     timestamp: int
     instrument: str
     strategy: str
-    action: Literal["open", "close"]
+    action: Action
     side: Literal["buy", "sell"]
     qty: float
     reference_px: float

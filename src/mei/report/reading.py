@@ -15,6 +15,7 @@ import numpy as np
 from mei.metrics.trades import Pairing, PairingError, RoundTrip, TradeAction
 from mei.model.bars import FloatArray, IntArray
 from mei.model.errors import OutputError
+from mei.model.orders import ACTIONS
 from mei.report.atomic import output_error
 from mei.report.rows import EQUITY_COLUMNS, TRADE_COLUMNS
 
@@ -115,8 +116,8 @@ def _action(row: list[str]) -> TradeAction:
         raise ValueError(f"{len(row)} columns instead of {len(TRADE_COLUMNS)}")
     timestamp, instrument, strategy, action, side, *middle, config_id, version, reason = row
     qty, price, notional, fee, slippage = (float(cell) for cell in middle[:5])
-    if action not in ("open", "close"):
-        raise ValueError(f"action must be open or close, was {action!r}")
+    if action not in ACTIONS:
+        raise ValueError(f"action must be {', '.join(ACTIONS)}, was {action!r}")
     return TradeAction(
         timestamp=int(timestamp),
         instrument=instrument,

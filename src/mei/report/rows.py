@@ -84,8 +84,8 @@ def equity_rows(
 
 
 def trade_row(fill: Fill) -> str:
-    """One row of trades.csv, columns TRADE_COLUMNS; `pnl` is empty for an opening."""
-    pnl = None if fill.action == "open" else fill.pnl
+    """One row of trades.csv, columns TRADE_COLUMNS; `pnl` is empty for an opening or an add."""
+    pnl = None if fill.action in ("open", "add") else fill.pnl
     numbers = (fill.qty, fill.price, fill.notional, fill.fee, fill.slippage)
     if not math.isfinite(sum(numbers) + fill.pnl):
         raise OutputError(f"trades.csv must hold finite numbers, found {fill!r}")

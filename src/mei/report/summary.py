@@ -126,6 +126,7 @@ class _CostSums:
 
     n_actions: int = 0
     n_opens: int = 0
+    n_closes: int = 0
     notional: float = 0.0
     fees: float = 0.0
     slippage: float = 0.0
@@ -133,6 +134,7 @@ class _CostSums:
     def add(self, action: TradeAction) -> None:
         self.n_actions += 1
         self.n_opens += action.action == "open"
+        self.n_closes += action.action == "close"
         self.notional += action.notional
         self.fees += action.fee
         self.slippage += action.slippage
@@ -150,7 +152,7 @@ def _costs(trades_csv: Path, scan: EquityScan) -> dict[str, Any]:
             "traded_notional": defined(sums.notional, "usd"),
             "turnover": turnover(sums.notional, mean_equity),
             "n_actions": defined(sums.n_actions, "count"),
-            "n_open_positions": defined(2 * sums.n_opens - sums.n_actions, "count"),
+            "n_open_positions": defined(sums.n_opens - sums.n_closes, "count"),
         }
     )
 
