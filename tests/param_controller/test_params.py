@@ -222,9 +222,13 @@ def test_no_rows_are_answered_with_no_rows(controller: Controller) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "said"),
     [
-        ("GET", "/params/momentum/BTC_USDT", "no strategy 'momentum'; there are momentum_breakout"),
+        (
+            "GET",
+            "/params/momentum/BTC_USDT",
+            "no strategy 'momentum'; there are mei_alpha, momentum_breakout",
+        ),
         ("GET", "/params/momentum_breakout/XRP_USDT", "there are BTC_USDT, ETH_USDT"),
-        ("POST", "/params/nope/BTC_USDT/batch", "there are momentum_breakout"),
+        ("POST", "/params/nope/BTC_USDT/batch", "there are mei_alpha, momentum_breakout"),
         ("POST", "/params/momentum_breakout/nope/batch", "there are BTC_USDT, ETH_USDT"),
         ("GET", f"{BTC}?policy=fixed:quick", "no preset 'quick'; there are fast, medium, slow"),
         ("GET", f"{BTC}?policy_state[preset]=quick", "no preset 'quick'; there are fast, medium"),

@@ -66,7 +66,10 @@ def test_schemas_come_from_config_dir_and_name_their_instruments(tmp_path: Path)
 
 
 def test_without_a_folder_of_schemas_the_packaged_ones_serve(tmp_path: Path) -> None:
-    assert list(Settings(config_dir=tmp_path, strategies="").schemas()) == ["momentum_breakout"]
+    assert list(Settings(config_dir=tmp_path, strategies="").schemas()) == [
+        "mei_alpha",
+        "momentum_breakout",
+    ]
 
 
 def test_a_strategy_in_a_file_of_the_users_is_known_by_its_schema(tmp_path: Path) -> None:

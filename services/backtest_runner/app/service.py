@@ -15,20 +15,22 @@ import orjson
 from mei.data.research import read_series
 from mei.learning.features import PREDICT_WARM_UP_BARS
 from mei.ledger.database import Ledger
-from mei.loop.books import LegBook, SymbolBook
+from mei.loop.books import LegBook, SeatBook, SymbolBook
 from mei.loop.checkpoint import LedgerCheckpoints
 from mei.loop.driver import Driver, Timing
-from mei.loop.engine import Engine, Leg, strategy_hook
+from mei.loop.engine import Engine, Leg
 from mei.loop.execution import Book
 from mei.loop.feed import SymbolFeed
+from mei.loop.hooks import strategy_hook
 from mei.loop.identity import settings_dict
 from mei.loop.ingest import ChunkRegistrar
 from mei.loop.outputs import RunOutputs
+from mei.loop.portfolio import Portfolio
 from mei.model.bars import interval_ms
 from mei.model.errors import ConfigError, MeiError, ServiceUnavailableError
 from mei.model.moments import iso
 from mei.model.settings import LoopSettings
-from mei.strategies.base import Context
+from mei.strategies.base import Context, PortfolioContext, PortfolioStrategy, Strategy
 from mei.strategies.load import LoadedStrategy
 from services.backtest_runner.app.attempts import (
     Attempt,
@@ -190,27 +192,63 @@ def _assemble(plan: Plan, batch_bars: int) -> tuple[Engine, list[SymbolBook]]:
     loop = candles.loop
     bar_ms = interval_ms(loop.timeframe)
     keep_bars = max(PREDICT_WARM_UP_BARS + 1, loop.chunk_rows)
+    single: list[tuple[LoadedStrategy, type[Strategy]]] = []
+    portfolios: list[Portfolio] = []
+    for loaded in candles.strategies:
+        if issubclass(loaded.kind, PortfolioStrategy):
+            portfolios.append(_portfolio(loop, loaded, loaded.kind, bar_ms))
+        else:
+            single.append((loaded, loaded.kind))
     books: list[SymbolBook] = []
     for symbol in loop.symbols:
         feed = SymbolFeed(symbol, bar_ms, read_series(candles.scans[symbol]), keep_bars)
         legs = [
-            LegBook(_leg(loop, s, symbol, bar_ms), batch_bars, is_tuned=s.name in plan.presets)
-            for s in candles.strategies
+            LegBook(
+                _leg(loop, loaded, kind, symbol, bar_ms),
+                batch_bars,
+                is_tuned=loaded.name in plan.presets,
+            )
+            for loaded, kind in single
         ]
-        books.append(SymbolBook(feed, legs))
+        seats = [
+            SeatBook(one, one.seats[symbol], batch_bars, is_tuned=one.book.strategy in plan.presets)
+            for one in portfolios
+        ]
+        books.append(SymbolBook(feed, legs, seats))
     all_legs = [leg_book.leg for book in books for leg_book in book.legs]
-    engine = Engine(all_legs, loop.costs, loop.initial_cash, loop.entry_fill)
+    engine = Engine(all_legs, loop.costs, loop.initial_cash, loop.entry_fill, portfolios)
     return engine, books
 
 
-def _leg(loop: LoopSettings, loaded: LoadedStrategy, symbol: str, bar_ms: int) -> Leg:
-    strategy = loaded.kind()
+def _leg(
+    loop: LoopSettings, loaded: LoadedStrategy, kind: type[Strategy], symbol: str, bar_ms: int
+) -> Leg:
+    strategy = kind()
     strategy.name = loaded.name
     context = Context(symbol, loop.timeframe, bar_ms, loop.strategy_params[loaded.name])
     book = Book(loaded.name, symbol)
     with strategy_hook(book, "on_start"):
         strategy.on_start(context)
     return Leg(book, strategy, context)
+
+
+def _portfolio(
+    loop: LoopSettings, loaded: LoadedStrategy, kind: type[PortfolioStrategy], bar_ms: int
+) -> Portfolio:
+    strategy = kind()
+    strategy.name = loaded.name
+    context = PortfolioContext(
+        instruments=loop.symbols,
+        interval_ms=bar_ms,
+        settings=loop.strategy_params[loaded.name],
+        costs=loop.costs,
+        entry_fill=loop.entry_fill,
+        cash_usd=loop.initial_cash,
+    )
+    portfolio = Portfolio(strategy, context)
+    with strategy_hook(portfolio.book, "on_start"):
+        strategy.on_start(context)
+    return portfolio
 
 
 def _finish(

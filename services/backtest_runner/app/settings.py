@@ -169,7 +169,12 @@ class Settings(BaseSettings):
             timeframe=self.timeframe,
             strategies=tuple(strategy.name for strategy in strategies),
             strategy_params={
-                strategy.name: merged_settings(strategy, configured.get(strategy.name) or {})
+                strategy.name: merged_settings(
+                    strategy,
+                    configured.get(strategy.name) or {},
+                    self.config_dir,
+                    self.symbol_names,
+                )
                 for strategy in strategies
             },
             start_ms=parse_moment_ms("START_TS", self.start_ts) if self.start_ts else None,

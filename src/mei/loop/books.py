@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any
 
 from mei.loop.engine import Leg
 from mei.loop.feed import SymbolFeed
+from mei.loop.portfolio import Portfolio, Seat
 from mei.loop.ports import PolicyPoint, PresetRows, Regimes
 
 
-class LegBook:
-    """A leg and the presets read ahead for it: rows for bars number `start` to `end - 1`.
+class ReadAhead:
+    """A leg or a seat, and the presets read ahead for it: rows for bars number `start` to `end - 1`.
 
     A closed trade teaches the policy something, so rows from its bar on are thrown away and asked again;
     `batch_bars` shrinks then and grows again, since a batch answers exactly what single requests would.
     """
 
-    __slots__ = ("batch_bars", "end", "is_tuned", "leg", "merged", "point", "rows", "start")
+    __slots__ = ("batch_bars", "end", "is_tuned", "merged", "point", "rows", "start", "tuned")
 
-    def __init__(self, leg: Leg, batch_bars: int, *, is_tuned: bool = True) -> None:
-        self.leg = leg
+    def __init__(self, tuned: Leg | Seat, batch_bars: int, *, is_tuned: bool = True) -> None:
+        self.tuned = tuned
         #: Whether the policy knows presets of this strategy; otherwise its settings stand for the whole run.
         self.is_tuned = is_tuned
         self.batch_bars = batch_bars
@@ -41,12 +43,35 @@ class LegBook:
         """Use `rows` from bar number `bar` on."""
         self.point = self.point_before(bar)
         self.rows, self.start, self.end = rows, bar, bar + len(rows.preset)
-        settings = self.leg.context.settings
+        settings = self.tuned.settings
         self.merged = {name: {**settings, **values} for name, values in rows.presets.items()}
 
 
+class LegBook(ReadAhead):
+    """Of a strategy that trades this instrument alone."""
+
+    __slots__ = ("leg",)
+
+    def __init__(self, leg: Leg, batch_bars: int, *, is_tuned: bool = True) -> None:
+        super().__init__(leg, batch_bars, is_tuned=is_tuned)
+        self.leg = leg
+
+
+class SeatBook(ReadAhead):
+    """Of a strategy that trades all instruments."""
+
+    __slots__ = ("portfolio", "seat")
+
+    def __init__(
+        self, portfolio: Portfolio, seat: Seat, batch_bars: int, *, is_tuned: bool = True
+    ) -> None:
+        super().__init__(seat, batch_bars, is_tuned=is_tuned)
+        self.portfolio = portfolio
+        self.seat = seat
+
+
 class SymbolBook:
-    """An instrument: its feed, its legs, and the regimes read ahead for bars number `start` to `end - 1`."""
+    """An instrument: its feed, legs and seats, and the regimes read ahead for bars number `start` to `end - 1`."""
 
     __slots__ = (
         "as_of_ms",
@@ -58,12 +83,16 @@ class SymbolBook:
         "last_close_px",
         "legs",
         "regimes",
+        "seats",
         "start",
     )
 
-    def __init__(self, feed: SymbolFeed, legs: list[LegBook]) -> None:
+    def __init__(
+        self, feed: SymbolFeed, legs: list[LegBook], seats: Sequence[SeatBook] = ()
+    ) -> None:
         self.feed = feed
         self.legs = legs
+        self.seats = seats
         self.regimes: Regimes | None = None
         self.as_of_ms: list[int] = []
         self.start = self.end = 0
@@ -75,6 +104,11 @@ class SymbolBook:
         #: A chunk was registered since the last training that was asked for.
         self.has_new_chunk = False
 
+    @property
+    def read_ahead(self) -> list[ReadAhead]:
+        """All books of the instrument, legs first."""
+        return [*self.legs, *self.seats]
+
     def accept(self, regimes: Regimes, as_of_ms: list[int], bar: int) -> None:
         """Use `regimes` from bar number `bar` on."""
         self.regimes, self.as_of_ms = regimes, as_of_ms
@@ -84,7 +118,7 @@ class SymbolBook:
         """Throw away what was read ahead for closes at or after `from_ms`: another model serves there."""
         kept = bisect_left(self.as_of_ms, from_ms, 0, self.end - self.start)
         self.end = self.start + kept
-        for book in self.legs:
+        for book in self.read_ahead:
             book.end = min(book.end, max(self.end, book.start))
 
     def features(self, row: int, n_states: int) -> dict[str, float | None]:

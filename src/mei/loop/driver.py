@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mei.learning.features import PREDICT_WARM_UP_BARS
-from mei.loop.books import LegBook, SymbolBook
+from mei.loop.books import LegBook, ReadAhead, SeatBook, SymbolBook
 from mei.loop.clock import next_cadence_ms
-from mei.loop.engine import ClosedTrade, Engine, Leg, strategy_hook
+from mei.loop.engine import Engine, Leg
+from mei.loop.execution import ClosedTrade
 from mei.loop.feed import END_MS
+from mei.loop.hooks import strategy_hook
 from mei.loop.outputs import RunOutputs
 from mei.loop.placebo import shuffle_labels
+from mei.loop.portfolio import Portfolio, Seat
 from mei.loop.ports import LoopServices, PolicyPoint, PresetRows
 from mei.model import faults
 from mei.model.bars import BarArray, interval_ms
@@ -146,7 +149,9 @@ class Driver:
                     "last_close_px": book.last_close_px,
                     "is_trained": book.is_trained,
                     "has_new_chunk": book.has_new_chunk,
-                    "policy": [list(leg.point_before(book.feed.n_taken)) for leg in book.legs],
+                    "policy": [
+                        list(one.point_before(book.feed.n_taken)) for one in book.read_ahead
+                    ],
                 }
                 for book in self.symbols
             ],
@@ -167,9 +172,9 @@ class Driver:
             book.start = book.end = saved["n_taken"]
             if saved["last_close_px"] is not None:
                 self._last_close_px[book.feed.symbol] = saved["last_close_px"]
-            for leg, point in zip(book.legs, saved["policy"], strict=True):
-                leg.start = leg.end = saved["n_taken"]
-                leg.point = PolicyPoint(*point)
+            for one, point in zip(book.read_ahead, saved["policy"], strict=True):
+                one.start = one.end = saved["n_taken"]
+                one.point = PolicyPoint(*point)
 
     def _next(self) -> tuple[int, list[SymbolBook]]:
         """The next open time and the instruments that have a bar there, in the order of SYMBOLS."""
@@ -198,6 +203,8 @@ class Driver:
         if self._next_train_ms == close_ms:
             await self._train(close_ms)
         self.engine.mark(self._last_close_px)
+        for portfolio in self.engine.portfolios:
+            await self._step_portfolio(portfolio, present, bars)
         await self._decide(present, bars)
         self._record(close_ms)
         return has_chunk
@@ -277,12 +284,7 @@ class Driver:
             number = book.feed.n_taken - 1
             if number >= book.end:
                 await self._ask_regimes(book, number)
-            row = number - book.start
-            if book.as_of_ms[row] != bar.close_ms:
-                raise LookAheadError(
-                    f"a bar must be decided with the answers for its own close {bar.close_ms}, had those for "
-                    f"{book.as_of_ms[row]}: this is a defect, please report it"
-                )
+            row = _row_of(book, number, bar.close_ms)
             for leg_book in book.legs:
                 if number >= leg_book.end:
                     await self._ask_presets(book, leg_book, number)
@@ -304,28 +306,60 @@ class Driver:
         if has_filled:
             engine.mark(self._last_close_px)
 
-    def _show(self, book: SymbolBook, leg_book: LegBook, row: int, number: int) -> None:
-        """Put what is known at this close into the leg's `params`."""
-        regimes, rows = book.regimes, leg_book.rows
+    async def _step_portfolio(
+        self, portfolio: Portfolio, present: list[SymbolBook], bars: list[Bar]
+    ) -> None:
+        """A strategy with positions of its own: fills at the open and within the bars, decisions at the close."""
+        engine, close_ms = self.engine, self.close_ms
+        shown: dict[str, tuple[SymbolBook, SeatBook, int]] = {}
+        for book in present:
+            number = book.feed.n_taken - 1
+            if number >= book.end:
+                await self._ask_regimes(book, number)
+            row = _row_of(book, number, close_ms)
+            seat_book = next(one for one in book.seats if one.portfolio is portfolio)
+            if number >= seat_book.end:
+                await self._ask_presets(book, seat_book, number)
+            self._show(book, seat_book, row, number)
+            if self.settings.decision_log:
+                self._log_decision(book, seat_book.seat, row, close_ms)
+            shown[book.feed.symbol] = book, seat_book, row
+
+        def features_of(name: str) -> dict[str, float | None]:
+            book, _, row = shown[name]
+            return book.features(row, self._n_states)
+
+        by_name = dict(zip(shown, bars, strict=True))
+        closed = engine.step_portfolio(portfolio, close_ms, by_name, features_of, self._fills)
+        for name, trade in closed:
+            book, seat_book, _ = shown[name]
+            # Known one tick after the close: the answers for this close were given without it.
+            await self._report_outcome(seat_book, trade, close_ms + 1)
+            seat_book.end = min(seat_book.end, book.feed.n_taken)
+        engine.mark(self._last_close_px)
+
+    def _show(self, book: SymbolBook, ahead: ReadAhead, row: int, number: int) -> None:
+        """Put what is known at this close into the `params` of a leg or a seat."""
+        regimes, rows = book.regimes, ahead.rows
         assert regimes is not None, "regimes are asked before"
         assert rows is not None, "presets are asked before"
-        leg = leg_book.leg
-        params = leg.params
+        tuned = ahead.tuned
+        params = tuned.params
         params.regime = regimes.regime[row]
         params.regime_prob = regimes.regime_prob[row]
         params.model_version = regimes.model_version[row]
-        if leg.frozen_values is None:
-            preset = rows.preset[number - leg_book.start]
+        if tuned.frozen_values is None:
+            preset = rows.preset[number - ahead.start]
             params.preset = preset
-            params.values = leg_book.merged[preset]
+            params.values = ahead.merged[preset]
 
-    def _log_decision(self, book: SymbolBook, leg: Leg, row: int, close_ms: int) -> None:
+    def _log_decision(self, book: SymbolBook, tuned: Leg | Seat, row: int, close_ms: int) -> None:
         """What this book knew at this close, its own features included."""
-        params = leg.params
+        params = tuned.params
         features = book.features(row, self._n_states)
         volatility_z = features["volatility_z"]
         self._outputs.decision(
-            f"{close_ms},{leg.book.instrument},{leg.book.strategy},{params.preset},{params.regime},"
+            f"{close_ms},{tuned.book.instrument},{tuned.book.strategy},{params.preset},{params.regime},"
             f"{params.regime_prob!r},{'' if params.model_version is None else params.model_version},"
             f"{'' if volatility_z is None else repr(volatility_z)}"
         )
@@ -343,34 +377,32 @@ class Driver:
             regimes = shuffle_labels(regimes, feed.symbol, as_of_ms, self.settings.seed)
         book.accept(regimes, as_of_ms, number)
 
-    async def _ask_presets(self, book: SymbolBook, leg_book: LegBook, number: int) -> None:
+    async def _ask_presets(self, book: SymbolBook, ahead: ReadAhead, number: int) -> None:
         """Presets from bar `number` on, as far as regimes are at hand."""
-        leg = leg_book.leg
-        n_rows = min(leg_book.batch_bars, book.end - number)
-        if not leg_book.is_tuned:
-            leg_book.accept(_static_rows(n_rows), number)
+        n_rows = min(ahead.batch_bars, book.end - number)
+        if not ahead.is_tuned:
+            ahead.accept(_static_rows(n_rows), number)
             return
         first = number - book.start
         rows = await self._services.presets(
-            leg.book.strategy,
-            leg.book.instrument,
+            ahead.tuned.book.strategy,
+            ahead.tuned.book.instrument,
             book.as_of_ms[first : first + n_rows],
             book.feature_columns(first, first + n_rows, self._n_states),
-            leg_book.point_before(number),
+            ahead.point_before(number),
         )
-        leg_book.accept(rows, number)
-        leg_book.batch_bars = min(BATCH_GROWTH * leg_book.batch_bars, self._batch_bars)
+        ahead.accept(rows, number)
+        ahead.batch_bars = min(BATCH_GROWTH * ahead.batch_bars, self._batch_bars)
 
-    async def _report_outcome(
-        self, leg_book: LegBook, trade: ClosedTrade, known_at_ms: int
-    ) -> None:
-        decision = trade.position.decision
+    async def _report_outcome(self, ahead: ReadAhead, trade: ClosedTrade, known_at_ms: int) -> None:
+        decision = trade.decision
+        book = ahead.tuned.book
         self.counts.trades_closed += 1
-        if not leg_book.is_tuned:
+        if not ahead.is_tuned:
             return
         await self._services.outcome(
-            trade.leg.book.strategy,
-            trade.leg.book.instrument,
+            book.strategy,
+            book.instrument,
             decision.preset,
             Outcome(
                 trade_id=trade.trade_id,
@@ -379,7 +411,7 @@ class Driver:
                 features=decision.features,
             ),
         )
-        leg_book.batch_bars = min(FIRST_BATCH_BARS, self._batch_bars)
+        ahead.batch_bars = min(FIRST_BATCH_BARS, self._batch_bars)
 
     def _record(self, close_ms: int) -> None:
         """Step 6: the bar's row, its fills, and now and then the progress."""
@@ -408,6 +440,8 @@ class Driver:
                 position = leg_book.leg.position
                 if position is not None:
                     total += position.direction * position.qty
+            for seat_book in book.seats:
+                total += seat_book.seat.qty
             sums.append(total)
         return sums
 
@@ -428,6 +462,9 @@ class Driver:
             for leg_book in book.legs:
                 with strategy_hook(leg_book.leg.book, "on_stop"):
                     leg_book.leg.strategy.on_stop()
+        for portfolio in self.engine.portfolios:
+            with strategy_hook(portfolio.book, "on_stop"):
+                portfolio.strategy.on_stop()
         self._on_progress(self)
         self._outputs.commit()
 
@@ -435,6 +472,17 @@ class Driver:
 def _static_rows(n_rows: int) -> PresetRows:
     """Rows for a strategy without presets: its settings, under the name `static`."""
     return PresetRows(["static"] * n_rows, [None] * n_rows, [0] * n_rows, {"static": {}})
+
+
+def _row_of(book: SymbolBook, number: int, close_ms: int) -> int:
+    """Row of bar `number` in the regimes read ahead. Raises LookAheadError unless they are of its close."""
+    row = number - book.start
+    if book.as_of_ms[row] != close_ms:
+        raise LookAheadError(
+            f"a bar must be decided with the answers for its own close {close_ms}, had those for "
+            f"{book.as_of_ms[row]}: this is a defect, please report it"
+        )
+    return row
 
 
 def _assert_horizon(

@@ -7,37 +7,27 @@ equity is cash plus the unrealised profit of all books, summed in the order of t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mei.loop.execution import Book, Decision, Position, close_position, meet_range, open_position
+from mei.loop.execution import (
+    Book,
+    ClosedTrade,
+    Decision,
+    Position,
+    close_position,
+    meet_range,
+    open_position,
+    trade_id,
+)
+from mei.loop.hooks import hook_error, kept_state, strategy_hook
+from mei.loop.portfolio import FeaturesOf, Portfolio
 from mei.model.errors import MeiError, StrategyError
 from mei.model.orders import Bar, Fill, Order
 from mei.model.settings import Costs, EntryFill
 from mei.rules import accounting
 from mei.strategies.base import Context, Params, Strategy
-
-
-def hook_error(book: Book, hook: str, open_ms: int | None, error: Exception) -> StrategyError:
-    """What to raise for whatever a strategy's hook raised: it names strategy, instrument and bar."""
-    when = "" if open_ms is None else f" at the bar that opened at {open_ms}"
-    return StrategyError(
-        f"strategy {book.strategy} failed in {hook} on {book.instrument}{when}: "
-        f"{type(error).__name__}: {' '.join(str(error).split())}"
-    )
-
-
-@contextmanager
-def strategy_hook(book: Book, hook: str) -> Iterator[None]:
-    """Around a hook that is not called at every bar: errors that are not ours become `hook_error`."""
-    try:
-        yield
-    except MeiError:
-        raise
-    except Exception as error:
-        raise hook_error(book, hook, None, error) from error
 
 
 class Leg:
@@ -68,6 +58,11 @@ class Leg:
         self.n_trades = 0
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """The strategy's static settings."""
+        return self.context.settings
+
+    @property
     def is_idle(self) -> bool:
         """Nothing pending and no position: the opening steps of a bar cannot touch this book."""
         return self.pending is None and self.position is None
@@ -80,19 +75,8 @@ class Leg:
             "position": asdict(self.position) if self.position else None,
             "frozen_values": self.frozen_values,
             "n_trades": self.n_trades,
-            "strategy": self._strategy_state(),
+            "strategy": kept_state(self.book, self.strategy),
         }
-
-    def _strategy_state(self) -> dict[str, Any]:
-        with strategy_hook(self.book, "state"):
-            state = self.strategy.state()
-        fault = json_fault(state)
-        if fault is not None:
-            raise StrategyError(
-                f"what strategy {self.book.strategy} keeps must come back from JSON as it was, {fault}: "
-                "keep plain finite numbers, text, lists and dicts with text keys, or override state() and restore()"
-            )
-        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up where `state` left off."""
@@ -123,31 +107,25 @@ class Leg:
         context.bars_held = position.bars_held if position else 0
 
 
-class ClosedTrade:
-    """A trade that was closed on the bar at hand, for the policy."""
-
-    __slots__ = ("closing", "leg", "net_pnl_bps", "position", "trade_id")
-
-    def __init__(self, leg: Leg, position: Position, closing: Fill) -> None:
-        self.leg = leg
-        self.position = position
-        self.closing = closing
-        fees = position.entry_fee + closing.fee
-        self.net_pnl_bps = accounting.net_pnl_bps(closing.pnl, fees, position.notional_usd)
-        name = f"{leg.book.strategy}/{leg.book.instrument.replace('/', '_')}"
-        self.trade_id = f"{name}/{leg.n_trades}"
-
-
 class Engine:
     """The account and the steps of a bar that need nobody else's answer."""
 
-    def __init__(self, legs: list[Leg], costs: Costs, initial_cash: float, entry_fill: EntryFill):
+    def __init__(
+        self,
+        legs: list[Leg],
+        costs: Costs,
+        initial_cash: float,
+        entry_fill: EntryFill,
+        portfolios: Sequence[Portfolio] = (),
+    ) -> None:
         self.legs = legs
+        self.portfolios = portfolios
         self.cash = initial_cash
         self.equity = initial_cash
         #: Entries that found no positive equity to size them with.
         self.n_refused_entries = 0
         self.position_value = 0.0
+        self._legs_value = 0.0
         self._costs = costs
         self._entry_fill = entry_fill
 
@@ -166,7 +144,7 @@ class Engine:
         return self._close(leg, position, touched[1], bar.close_ms, touched[0], fills)
 
     def mark(self, last_close_px: dict[str, float]) -> None:
-        """Mark every book at its instrument's last close; sums run in the order of the books."""
+        """Mark every book at its instrument's last close; sums run in the order of the books, portfolios last."""
         value = 0.0
         for leg in self.legs:
             position = leg.position
@@ -175,8 +153,33 @@ class Engine:
                 value += accounting.pnl_usd(
                     position.direction, position.qty, position.entry_px, close_px
                 )
+        self._legs_value = value
+        for portfolio in self.portfolios:
+            value += portfolio.value_usd
         self.position_value = value
         self.equity = self.cash + value
+
+    def step_portfolio(
+        self,
+        portfolio: Portfolio,
+        close_ms: int,
+        bars: Mapping[str, Bar],
+        features_of: FeaturesOf,
+        fills: list[Fill],
+    ) -> list[tuple[str, ClosedTrade]]:
+        """Let a portfolio take the bars that close now; the account changes by what it executed.
+
+        features_of: the policy's context of an instrument. Answers (instrument, trade) of each trade it closed.
+        """
+        others = self._legs_value
+        for other in self.portfolios:
+            if other is not portfolio:
+                others += other.value_usd
+        n_fills = len(fills)
+        closed = portfolio.step(close_ms, bars, features_of, self.cash, others, fills)
+        for fill in fills[n_fills:]:
+            self.cash += fill.pnl - fill.fee
+        return closed
 
     def settle_order(
         self, leg: Leg, bar: Bar, features: dict[str, float | None], fills: list[Fill]
@@ -218,6 +221,7 @@ class Engine:
             "cash": self.cash,
             "n_refused_entries": self.n_refused_entries,
             "legs": [leg.state() for leg in self.legs],
+            "portfolios": [portfolio.state() for portfolio in self.portfolios],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -226,6 +230,8 @@ class Engine:
         self.n_refused_entries = state["n_refused_entries"]
         for leg, leg_state in zip(self.legs, state["legs"], strict=True):
             leg.restore(leg_state)
+        for portfolio, portfolio_state in zip(self.portfolios, state["portfolios"], strict=True):
+            portfolio.restore(portfolio_state)
 
     def _decide(
         self, leg: Leg, order: Order, now_ms: int, features: dict[str, float | None]
@@ -287,30 +293,9 @@ class Engine:
         fills.append(fill)
         with strategy_hook(leg.book, "on_fill"):
             leg.strategy.on_fill(fill)
-        return ClosedTrade(leg, position, fill)
-
-
-def json_fault(value: Any, path: str = "state") -> str | None:
-    """What in `value` would not come back from JSON as it is: None, or where and what, in words."""
-    kind = type(value)
-    if value is None or kind in (bool, str):
-        return None
-    if kind is int:
-        return None if abs(value) < 2**63 else f"{path} is {value}, beyond 64 bits"
-    if kind is float:
-        return None if math.isfinite(value) else f"{path} is {value}"
-    if kind is list:
-        faults = (json_fault(item, f"{path}[{i}]") for i, item in enumerate(value))
-        return next((fault for fault in faults if fault is not None), None)
-    if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str:
-                return f"{path} has the key {key!r}"
-            fault = json_fault(item, f"{path}.{key}")
-            if fault is not None:
-                return fault
-        return None
-    return f"{path} is a {kind.__module__}.{kind.__qualname__}"
+        fees = position.entry_fee + fill.fee
+        net_pnl_bps = accounting.net_pnl_bps(fill.pnl, fees, position.notional_usd)
+        return ClosedTrade(position.decision, net_pnl_bps, trade_id(leg.book, leg.n_trades))
 
 
 def _check_order(leg: Leg, order: Order, bar: Bar) -> None:

@@ -50,6 +50,20 @@ class Book:
     instrument: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedTrade:
+    """A trade that was closed on the bar at hand, for the policy. trade_id: unique in a run."""
+
+    decision: Decision
+    net_pnl_bps: float
+    trade_id: str
+
+
+def trade_id(book: Book, number: int) -> str:
+    """Names the `number`th trade of a book."""
+    return f"{book.strategy}/{book.instrument.replace('/', '_')}/{number}"
+
+
 def open_position(
     book: Book, order: Order, decision: Decision, reference_px: float, now_ms: int, rates: Costs
 ) -> tuple[Position, Fill]:

@@ -1,17 +1,21 @@
 """The interface a strategy implements to live in the learning loop.
 
-A strategy sees one closed bar at a time and answers with at most one order. It never sees the future: the loop
-hands out bars at their close, parameters as of that close, and the regime the model serving then would have named.
+A `Strategy` sees one closed bar at a time and answers with at most one order; the loop keeps its position. A
+`PortfolioStrategy` sees all bars of one close and keeps positions of its own. Neither sees the future: the loop hands
+out bars at their close, parameters as of that close, and the regime the model serving then would have named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mei.model.errors import StrategyError
-from mei.model.orders import Bar, Fill, Order
+from mei.model.orders import Bar, Execution, Fill, Order
+from mei.model.settings import Costs, EntryFill
+from mei.model.typed_settings import merged_over
 
 
 @dataclass(slots=True)
@@ -95,3 +99,85 @@ class Strategy:
         """Take up where `state` left off."""
         for name, value in state.items():
             setattr(self, name, value)
+
+
+@dataclass(slots=True)
+class PortfolioContext:
+    """What a portfolio strategy is told: once what holds for the run, and before each step the account.
+
+    cash_usd: the shared account without unrealised profit. other_equity_usd: unrealised profit of all other books.
+    """
+
+    instruments: tuple[str, ...]
+    interval_ms: int
+    settings: Mapping[str, Any]
+    costs: Costs
+    entry_fill: EntryFill
+    cash_usd: float = 0.0
+    other_equity_usd: float = 0.0
+
+
+class PortfolioStrategy:
+    """Base of strategies that hold many instruments at once: one instance trades all of them, on the shared account.
+
+    It keeps its own positions and orders, and tells the loop what it executed. Override everything but `on_start`,
+    `on_stop` and `resolved`.
+    """
+
+    #: Name in config, outputs and URLs; default: the class name in snake case (set by the loader).
+    name: str = ""
+    #: Static settings and their defaults; config/strategy.yaml overrides them.
+    defaults: Mapping[str, Any] = {}
+
+    context: PortfolioContext
+
+    @classmethod
+    def resolved(
+        cls, configured: Mapping[str, Any], folder: Path, instruments: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Its section of config/strategy.yaml as the settings of a run, as JSON carries them; the run id covers them.
+
+        folder: where that file lies. Raises ConfigError.
+        """
+        del folder, instruments
+        return merged_over(cls.defaults, configured, owner=cls.name, source="config/strategy.yaml")
+
+    def on_start(self, context: PortfolioContext) -> None:
+        """Called once before the first step (and after a restart, before `restore`)."""
+        self.context = context
+
+    def on_step(
+        self, close_ms: int, bars: Mapping[str, Bar], params: Mapping[str, Params]
+    ) -> list[Execution]:
+        """Called at each close with all bars that close then (instrument -> bar), and their parameters.
+
+        Fills at the opens and within the bars belong to this step, as do decisions at the close. Answers what was
+        executed, in order; the account changes by it.
+        """
+        raise StrategyError(f"strategy {self.name} must define on_step(close_ms, bars, params)")
+
+    def quantities(self) -> Mapping[str, float]:
+        """Signed base quantity of each instrument with a position or an order to enter (0 then); others are left out.
+
+        The parameters of these stay what they are.
+        """
+        raise StrategyError(f"strategy {self.name} must define quantities()")
+
+    def is_entry_ordered(self, instrument: str) -> bool:
+        """An order to enter, decided at a close, waits for the instrument's next bar."""
+        raise StrategyError(f"strategy {self.name} must define is_entry_ordered(instrument)")
+
+    def unrealised_usd(self) -> float:
+        """Unrealised profit of all its positions at the instruments' last closes."""
+        raise StrategyError(f"strategy {self.name} must define unrealised_usd()")
+
+    def on_stop(self) -> None:
+        """Called once after the last bar."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue after a restart, as JSON can carry it."""
+        raise StrategyError(f"strategy {self.name} must define state()")
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up where `state` left off."""
+        raise StrategyError(f"strategy {self.name} must define restore(state)")

@@ -14,7 +14,9 @@ from typing import Any
 
 from mei.model.errors import ConfigError, NotFoundError
 from mei.model.typed_settings import merged_over
-from mei.strategies.base import Strategy
+from mei.strategies.base import PortfolioStrategy, Strategy
+
+Kind = type[Strategy] | type[PortfolioStrategy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,15 @@ class LoadedStrategy:
     """
 
     name: str
-    kind: type[Strategy]
+    kind: Kind
     source_sha256: str
 
 
-def _built_in() -> dict[str, type[Strategy]]:
+def _built_in() -> dict[str, Kind]:
+    from mei.strategies.mei_alpha import MeiAlpha
     from mei.strategies.momentum_breakout import MomentumBreakout
 
-    return {MomentumBreakout.name: MomentumBreakout}
+    return {MeiAlpha.name: MeiAlpha, MomentumBreakout.name: MomentumBreakout}
 
 
 def load_strategy(spec: str) -> LoadedStrategy:
@@ -54,8 +57,18 @@ def known_strategies() -> tuple[str, ...]:
     return tuple(sorted(_built_in()))
 
 
-def merged_settings(strategy: LoadedStrategy, configured: Mapping[str, Any]) -> dict[str, Any]:
-    """The class's defaults with `configured` over them. Raises ConfigError for unknown keys and wrong types."""
+def merged_settings(
+    strategy: LoadedStrategy,
+    configured: Mapping[str, Any],
+    folder: Path,
+    instruments: tuple[str, ...],
+) -> dict[str, Any]:
+    """The class's defaults with `configured` over them. Raises ConfigError for unknown keys and wrong types.
+
+    folder: where the file of `configured` lies; instruments: those of the run.
+    """
+    if issubclass(strategy.kind, PortfolioStrategy):
+        return strategy.kind.resolved(configured, folder, instruments)
     return merged_over(
         strategy.kind.defaults, configured, owner=strategy.name, source="config/strategy.yaml"
     )
@@ -71,9 +84,9 @@ def _from_file(spec: str) -> LoadedStrategy:
         )
     module, digest = _import(path)
     kind = getattr(module, class_name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+    if not (isinstance(kind, type) and issubclass(kind, Strategy | PortfolioStrategy)):
         raise ConfigError(
-            f"{path} must define a class {class_name} derived from mei.strategies.base.Strategy, "
+            f"{path} must define a class {class_name} derived from mei.strategies.base.Strategy or PortfolioStrategy, "
             f"found {kind!r}"
         )
     name = kind.name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
