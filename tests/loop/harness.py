@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from mei.learning.features import PREDICT_WARM_UP_BARS
-from mei.loop.books import LegBook, SymbolBook
+from mei.loop.books import LegBook, SeatBook, SymbolBook
 from mei.loop.driver import Driver
 from mei.loop.engine import Engine, Leg
 from mei.loop.execution import Book
 from mei.loop.feed import SymbolFeed
 from mei.loop.outputs import RunOutputs
+from mei.loop.portfolio import Portfolio
 from mei.loop.ports import PolicyPoint, PresetRows, Regimes
 from mei.model.bars import BAR_DTYPE, BarArray
 from mei.model.http import Outcome, TrainingSettings, TrainResult
 from mei.model.settings import LoopSettings
-from mei.strategies.base import Context, Strategy
+from mei.strategies.base import Context, PortfolioContext, PortfolioStrategy, Strategy
 
 MINUTE_MS = 60_000
 START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS
@@ -120,8 +121,17 @@ def make_driver(
     block_bars: int = 64,
     offsets: dict[str, int] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    portfolios: Sequence[Callable[[], PortfolioStrategy]] = (),
 ) -> tuple[Driver, Chunks, Checkpoints]:
-    """A driver over `series` (symbol -> bars) with every strategy on every symbol."""
+    """A driver over `series` (symbol -> bars) with every strategy on every symbol, and strategies that hold all."""
+    held = []
+    for make_portfolio in portfolios:
+        portfolio = make_portfolio()
+        given = PortfolioContext(
+            tuple(series), MINUTE_MS, strategy_settings, settings.costs, settings.entry_fill
+        )
+        portfolio.on_start(given)
+        held.append(Portfolio(portfolio, given))
     books = []
     for symbol, bars in series.items():
         blocks = [bars[i : i + block_bars] for i in range(0, len(bars), block_bars)]
@@ -133,12 +143,14 @@ def make_driver(
             context = Context(symbol, "1m", MINUTE_MS, {**strategy.defaults, **strategy_settings})
             strategy.on_start(context)
             legs.append(LegBook(Leg(Book(strategy.name, symbol), strategy, context), batch_bars))
-        books.append(SymbolBook(feed, legs))
+        seats = [SeatBook(one, one.seats[symbol], batch_bars) for one in held]
+        books.append(SymbolBook(feed, legs, seats))
     engine = Engine(
         [leg.leg for book in books for leg in book.legs],
         settings.costs,
         settings.initial_cash,
         settings.entry_fill,
+        held,
     )
     chunks, checkpoints = Chunks(), Checkpoints()
     driver = Driver(
