@@ -55,10 +55,11 @@ def cache_dir(part: str = "") -> Path:
     return Path.home() / ".cache" / "mei" / "numba" / name
 
 
-def compiled(function: F, folder: str = "") -> F:
+def compiled(function: F, folder: str = "", *, is_kept: bool = True) -> F:
     """Compile a plain function for the CPU: no fastmath, no division errors, GIL released, cached on disk.
 
     folder: below the cache folder; functions that share a source line but call different things must not share it.
+    is_kept: false for what only other compiled functions call.
     `error_model="numpy"` makes x/0 an infinity instead of an exception, as on the GPU; rules guard every division.
     """
     import numba
@@ -66,9 +67,11 @@ def compiled(function: F, folder: str = "") -> F:
     part = "" if function.__module__.startswith("mei.rules.") else _part_of(function.__module__)
     setattr(numba.config, "CACHE_DIR", str(cache_dir(part) / folder))  # noqa: B010 — its stub lacks the name
     # Rules allocate nothing, so their arrays need no reference counts.
-    options: dict[str, Any] = {"_nrt": False} if function.__module__.startswith("mei.rules.") else {}
+    options: dict[str, Any] = (
+        {"_nrt": False} if function.__module__.startswith("mei.rules.") else {}
+    )
     jitted: F = numba.njit(
-        function, cache=True, nogil=True, error_model="numpy", fastmath=False, **options
+        function, cache=is_kept, nogil=True, error_model="numpy", fastmath=False, **options
     )
     return jitted
 

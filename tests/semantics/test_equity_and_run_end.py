@@ -16,10 +16,6 @@ from tests.semantics.tables import (
 
 MARKED = only(equity="marked")
 WINDOW = only(run_end="window")
-CLOSES_BEFORE = pytest.mark.xfail(
-    strict=True,
-    reason="with steps before the window and none in it, positions close at the last of those",
-)
 
 BARS = """
 t     o    h    l    c
@@ -278,9 +274,9 @@ def test_a_window_without_a_step() -> None:
 @pytest.mark.parametrize(
     ("start", "end"),
     [
-        pytest.param("10:00", None, marks=CLOSES_BEFORE),
+        ("10:00", None),
         (None, "-1:00"),
-        pytest.param("1:15", "1:45", marks=CLOSES_BEFORE),
+        ("1:15", "1:45"),
     ],
 )
 def test_nothing_happens_in_a_window_without_a_step(start: str | None, end: str | None) -> None:

@@ -4,7 +4,7 @@ Rules are plain Python and call each other through the globals of their modules.
 with every rule it reaches: each gets a copy of its globals in which the rules it calls are compiled ones.
 `replaced` puts other functions in place of named ones (a generic walk bound to one strategy's rules, say); such a
 binding has a cache folder of its own, since numba tells compiled functions apart by source file, line and argument
-types alone.
+types alone. Only what is called from outside is kept on disk; the rules it calls are in its code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mei.model.errors import StrategyError
 Rule = Callable[..., Any]
 
 _RULES = "mei.rules"
-_bound: dict[tuple[Rule, str], Rule] = {}
+_bound: dict[tuple[Rule, str, bool], Rule] = {}
 
 
 def bind_cpu(rule: Rule, replaced: Mapping[str, Rule] | None = None) -> Rule:
@@ -31,13 +31,14 @@ def bind_cpu(rule: Rule, replaced: Mapping[str, Rule] | None = None) -> Rule:
     Raises StrategyError when a rule reaches another through its module (`exits.f`), which cannot be compiled.
     """
     replacements = dict(replaced or {})
-    return _bind(rule, replacements, _folder_of(replacements))
+    return _bind(rule, replacements, _folder_of(replacements), True)
 
 
-def _bind(rule: Rule, replacements: Mapping[str, Rule], folder: str) -> Rule:
-    key = (rule, folder)
+def _bind(rule: Rule, replacements: Mapping[str, Rule], folder: str, is_entry: bool) -> Rule:
+    key = (rule, folder, is_entry)
     if key not in _bound:
-        _bound[key] = compiled(_with_compiled_callees(rule, replacements, folder), folder)
+        copy = _with_compiled_callees(rule, replacements, folder)
+        _bound[key] = compiled(copy, folder, is_kept=is_entry)
     return _bound[key]
 
 
@@ -50,7 +51,7 @@ def _with_compiled_callees(rule: Rule, replacements: Mapping[str, Rule], folder:
         if isinstance(target, FunctionType) and (
             name in replacements or target.__module__.startswith(_RULES)
         ):
-            callees[name] = _bind(target, replacements, folder)
+            callees[name] = _bind(target, replacements, folder, False)
         elif isinstance(target, ModuleType) and target.__name__.startswith(_RULES):
             raise StrategyError(
                 f"{rule.__module__}.{rule.__name__} must import the rules it calls by name, "

@@ -322,13 +322,17 @@ def walk_market(
         if market.past is not None:
             resume(market, market.past, state)
             start = max(0, market.first_walked - 1)
-        bind_cpu(walk)(world, state, start, market.n_walked)
+        # Nothing happens in a window without a step.
+        is_empty = market.first_walked == market.n_walked and market.past is None
+        has_steps = not (is_empty and market.run["run_end"][0])
+        if has_steps:
+            bind_cpu(walk)(world, state, start, market.n_walked)
         continuation = None
         if inputs.exports_state:
             continuation = continuation_of(
                 market, found.rows, found.banks, found.states, state, semantics
             )
-        if market.n_walked:
+        if market.n_walked and has_steps:
             bind_cpu(finish)(world, state, market.n_walked - 1)
         n_trades = int(state.account["n_trades"][0])
         if n_trades <= n_log:

@@ -178,9 +178,7 @@ def pick(account: Any, picks: Any, number: int, confidence: int, adx: float) -> 
     account.n_candidates += 1
 
 
-def open_ranked(
-    world: World, state: State, rows: Any, equity_usd: float, now_ms: int, is_tick: bool
-) -> None:
+def open_ranked(world: World, state: State, rows: Any, equity_usd: float, now_ms: int) -> None:
     """Open the picked candidates in order, as long as orders, places and margin last (A.5, A.8)."""
     account = state.account[0]
     portfolio = world.risk[0]
@@ -191,14 +189,14 @@ def open_ranked(
         used = used_margin_usd(state.slots, account, state.active)
         headroom = equity_usd * portfolio.max_total_margin_pct - used
         if n_open_positions(state.slots, account, state.active) >= portfolio.max_open_positions:
-            if not is_tick:
+            if not candidate.is_tick:
                 account.blocked_by_max_positions += 1
             return
         p = world.risk[world.symbols[candidate.symbol].risk]
         if is_entry_cooling(state.slots[candidate.symbol], now_ms, p):
             continue
         if headroom <= 0.0:
-            if not is_tick:
+            if not candidate.is_tick:
                 account.blocked_by_margin += 1
             continue
         size = entry_size(
@@ -212,14 +210,12 @@ def open_ranked(
             p,
         )
         if size.verdict == SIZED:
-            enter(world, state, candidate, size, now_ms, is_tick)
-        elif size.verdict == OVER_MARGIN and not is_tick:
+            enter(world, state, candidate, size, now_ms)
+        elif size.verdict == OVER_MARGIN and not candidate.is_tick:
             account.blocked_by_margin += 1
 
 
-def enter(
-    world: World, state: State, candidate: Any, size: Size, now_ms: int, is_tick: bool
-) -> None:
+def enter(world: World, state: State, candidate: Any, size: Size, now_ms: int) -> None:
     """Open at the candidate's close, or order it for the next open (switch entry_fill)."""
     symbol = candidate.symbol
     slot = state.slots[symbol]
@@ -244,7 +240,7 @@ def enter(
         candidate.confidence,
         candidate.atr,
         candidate.adx_threshold,
-        ENTRY_SUB_BAR if is_tick else ENTRY,
+        ENTRY_SUB_BAR if candidate.is_tick else ENTRY,
     )
     if run.entry_fill:
         order_entry(slot, entry, now_ms)

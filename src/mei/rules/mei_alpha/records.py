@@ -389,6 +389,7 @@ CANDIDATE_DTYPE = np.dtype(
         ("step", "<i8"),
         ("symbol", "<i8"),
         ("base_row", "<i8"),
+        ("is_tick", "?"),
         ("side", "<i8"),
         ("confidence", "<i8"),
         ("blocked", "<i8"),

@@ -135,6 +135,7 @@ def store_candidate(
     step: int,
     symbol: int,
     base_row: int,
+    is_tick: bool,
     side: int,
     confidence: int,
     adx_threshold: float,
@@ -147,6 +148,7 @@ def store_candidate(
     record.step = step
     record.symbol = symbol
     record.base_row = base_row
+    record.is_tick = is_tick
     record.side = side
     record.confidence = confidence
     record.blocked = blocked
@@ -197,6 +199,7 @@ def screen_main_bars(
                 bars[row].step,
                 symbol,
                 row,
+                run.has_entries,
                 side,
                 signal.confidence,
                 signal.adx_threshold,
@@ -259,6 +262,7 @@ def screen_entry_bars(
                 step,
                 symbol,
                 base,
+                run.has_entries,
                 side,
                 signal.confidence,
                 signal.adx_threshold,

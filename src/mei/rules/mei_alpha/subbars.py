@@ -75,11 +75,12 @@ def on_exit_bar(world: World, state: State, symbol: int, row: int) -> None:
         evaluate_exit(world, state, symbol, bar.close, bar.known_ms)
 
 
-def walk_sub_bars(world: World, state: State, step: int, has_exits: bool) -> None:
-    """The sub-bars of a step in the order in which they become known; without exits: the entry ticks alone (A.8)."""
+def walk_sub_bars(world: World, state: State, step: int) -> None:
+    """The sub-bars of a step in the order in which they become known; bar_time = open: the entry ticks alone (A.8)."""
     run = world.run[0]
     account = state.account[0]
     in_time = run.bar_time
+    has_exits = in_time and run.has_exits
     meets_entries = run.has_entries and (in_time or run.entry_fill or run.exit_fill)
     pays = in_time and run.funding and run.has_funding
     now_ms = start_of_step_ms(world, step)
@@ -185,4 +186,4 @@ def open_tick(world: World, state: State, start: int, end: int, equity: float) -
         p = world.risk[world.symbols[candidate.symbol].risk]
         if not is_pesc_blocked(slot, candidate.side, candidate.adx, now_ms, p):
             pick(account, state.picks, number, candidate.confidence, candidate.adx)
-    open_ranked(world, state, world.ticks, equity, now_ms, True)
+    open_ranked(world, state, world.ticks, equity, now_ms)

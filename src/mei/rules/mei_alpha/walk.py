@@ -40,13 +40,13 @@ def walk_step(world: World, state: State, step: int) -> None:
         if run.has_funding:
             pay_step(world, state, step, now_ms)
         state.equity[step] = equity_point_usd(world, state)
-        walk_sub_bars(world, state, step, run.has_exits)
+        walk_sub_bars(world, state, step)
         return
     walk_main_bars(world, state, step)
     if run.has_exits:
         walk_exit_blocks(world, state, step)
     if run.has_entries:
-        walk_sub_bars(world, state, step, False)
+        walk_sub_bars(world, state, step)
     if run.has_funding:
         pay_step(world, state, step, now_ms)
     state.equity[step] = equity_point_usd(world, state)
@@ -95,7 +95,7 @@ def walk_main_bars(world: World, state: State, step: int) -> None:
     if account.n_candidates > 0:
         equity = equity_usd(world, state)
         now_ms = world.steps[step].known_ms
-        open_ranked(world, state, world.candidates, equity, now_ms, False)
+        open_ranked(world, state, world.candidates, equity, now_ms)
     drop_idle(account, state.active, state.slots)
 
 
