@@ -86,7 +86,11 @@ def test_plain_indicators_equal_compiled_ones(case: Case) -> None:
 
 
 def test_nothing_stays_interpreted() -> None:
-    with pytest.raises(KeyError), interpreted():
-        assert mei_alpha.bind_cpu is not bind_cpu
-        raise KeyError
+    def fail_inside() -> None:
+        with interpreted():
+            assert mei_alpha.bind_cpu is not bind_cpu
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_inside()
     assert mei_alpha.bind_cpu is mei_alpha_market.bind_cpu is bind_cpu
