@@ -201,7 +201,8 @@ def _measured(
         "screen": lambda: engine.screen(laid_out, found, configs, semantics, inputs.lookback),
         "walk": lambda: engine.walk_market(laid_out, found, screened, configs, inputs, semantics),
     }
-    times_s = {name: sorted(_timed(each) for _ in range(repeats)) for name, each in work.items()}
+    rounds = [{name: _timed(each) for name, each in work.items()} for _ in range(repeats)]
+    times_s = {name: sorted(one[name] for one in rounds) for name in work}
     rate = candles.n_rows / times_s["whole"][0]
     return {
         "symbol_bars_per_s": round(rate),
