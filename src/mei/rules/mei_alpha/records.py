@@ -417,6 +417,33 @@ GATES = (
 )
 
 
+def field_of(path: str) -> str:
+    """The field of a record that holds the value of a dotted path."""
+    return path.rpartition(".")[2]
+
+
+def reads_indicators(path: str) -> bool:
+    """Stage 1 reads the path."""
+    return path in _INDICATOR_PATHS
+
+
+def reads_screen(path: str) -> bool:
+    """Stage 2 reads the path itself."""
+    return path in _SCREEN_PATHS
+
+
+def reads_risk(path: str) -> bool:
+    """Stage 3 reads the path itself."""
+    return path in _RISK_PATHS
+
+
+def capped(value: Any) -> Any:
+    """A setting as a record holds it: counts no run can reach are cut."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return min(value, _MAX_COUNT)
+    return value
+
+
 def indicators_record(config: Mapping[str, Any]) -> Any:
     """The windows of a configuration, shape (1,), INDICATORS_DTYPE."""
     return _record(_INDICATOR_PATHS, INDICATORS_DTYPE, config)
@@ -471,5 +498,5 @@ def _record(paths: Mapping[str, str], dtype: np.dtype[Any], config: Mapping[str,
     record = np.zeros(1, dtype=dtype)
     for path, kind in paths.items():
         value = config[path]
-        record[path.rpartition(".")[2]] = min(value, _MAX_COUNT) if kind == "i8" else value
+        record[field_of(path)] = min(value, _MAX_COUNT) if kind == "i8" else value
     return record
