@@ -314,8 +314,8 @@ def _on_stops(case: Mapping[str, Any]) -> str:
         each = -numbers["stops_pnl_usd"] / numbers["stops"]
         told.append(f"{numbers['stops']} times for {each:.2f} USD each")
     return (
-        "`exit_fill` adds profit although stops fire more often, because a stop that rests loses less than a close beyond"
-        f" it: in A {told[1]} instead of {told[0]} (`reference`, this switch alone repaired)."
+        "`exit_fill` adds profit although stops fire more often, because a stop that rests loses less than a close"
+        f" beyond it: in A {told[1]} instead of {told[0]} (`reference`, this switch alone repaired)."
     )
 
 
@@ -336,7 +336,8 @@ def _rows(text: str, cell: Callable[[str], str]) -> str:
     for i, line in enumerate(lines):
         for switch, (reference, strict) in CHOICES.items():
             if line.startswith(f"| `{switch}`: {reference} → {strict} |"):
-                lines[i] = f"{line.rstrip(' |').rpartition(' | ')[0]} | {cell(switch)} |"
+                *told, _ = line.removesuffix("|").split("|")
+                lines[i] = "|".join([*told, f" {cell(switch)} |"])
     return "\n".join(lines)
 
 
