@@ -95,12 +95,12 @@ class Case:
     switches: tuple[str, ...] = EVERYWHERE
 
 
-_SPOT_21, _SPOT_4 = Market("spot_21.db"), Market("spot_4.db")
+_SPOT_20, _SPOT_4 = Market("spot_20.db"), Market("spot_4.db")
 _LAYERS = "symbols:\n" + "".join(
     f"  {name}: {{trade: {{sl_atr_mult: 3.0}}}}\n" for name in ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 )
 CASES = {
-    "A": Case("21 spot pairs, 1h, January to June 2021", _SPOT_21),
+    "A": Case("20 spot pairs, 1h, January to June 2021", _SPOT_20),
     "B": Case("BTC, ETH, SOL, ARB spot, 1h, 2022 to June 2024", _SPOT_4),
     "C": Case(
         "BTC, ETH, SOL perpetuals in USDC, 1h with funding, September 2024 to July 2025",
@@ -112,19 +112,19 @@ CASES = {
     ),
     "E": Case(
         "as A, with pullback and slow-drift entries, `entry_min_confidence: low`",
-        _SPOT_21,
+        _SPOT_20,
         config=EVERY_ENTRY,
     ),
     "F": Case(
         "as A, traded from February to April 2021 only",
-        _SPOT_21,
+        _SPOT_20,
         start_ms=FEBRUARY_2021_MS,
         end_ms=MAY_2021_MS,
         switches=("run_end",),
     ),
     "G": Case(
         "as F, a sweep of one configuration",
-        _SPOT_21,
+        _SPOT_20,
         start_ms=FEBRUARY_2021_MS,
         end_ms=MAY_2021_MS,
         sweeps=True,
@@ -132,18 +132,18 @@ CASES = {
     ),
     "H": Case(
         "as A, orders of at least 1,000 USD (`min_notional_usd`, `bump_to_min_notional`)",
-        _SPOT_21,
+        _SPOT_20,
         config=MEDIUM + "    min_notional_usd: 1000.0\n    bump_to_min_notional: true\n",
         switches=("bump",),
     ),
     "I": Case(
         "as A, BTC, ETH and SOL with `sl_atr_mult: 3.0` of their own",
-        _SPOT_21,
+        _SPOT_20,
         config=MEDIUM + _LAYERS,
         switches=("symbol_layer",),
     ),
     "J": Case("as B, `--symbol ETHUSDT`", _SPOT_4, symbol="ETHUSDT", switches=("context",)),
-    "K": Case("as A, `--lookback 10`", _SPOT_21, lookback=10, switches=("warm_up",)),
+    "K": Case("as A, `--lookback 10`", _SPOT_20, lookback=10, switches=("warm_up",)),
     "L": Case(
         "as C, in bars of 4h, entries as in E",
         Market("perpetuals_4h.db", interval="4h", funding="funding.db"),
@@ -177,10 +177,10 @@ def main() -> None:
 
 def build(data: Path, folder: Path) -> None:
     """Databases of every market, through the importer."""
-    spot_21, spot_4 = data / "binance-spot-wanderindev", data / "binance-spot-timealiver"
+    spot_20, spot_4 = data / "binance-spot-wanderindev", data / "binance-spot-timealiver"
     perpetuals = data / "hyperliquid-perp"
-    for path in sorted(spot_21.glob("*_1h.csv.gz")):
-        _import(path, "--timeframe", "1h", "--db", folder / "spot_21.db")
+    for path in sorted(spot_20.glob("*_1h.csv.gz")):
+        _import(path, "--timeframe", "1h", "--db", folder / "spot_20.db")
     for path in sorted(spot_4.glob("*_1h.csv.gz")):
         _import(path, "--timeframe", "1h", "--db", folder / "spot_4.db")
     for path in sorted(spot_4.glob("*_2024MayJun_1m.csv.gz")):
