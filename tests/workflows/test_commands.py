@@ -278,6 +278,21 @@ def test_paths_that_cannot_be_swept(run: Any, folder: Path) -> None:
     assert rows[1]["overrides"] == {"trade.leverage": 3.0, "trade.sl_atr_mul": 2.0}
 
 
+def test_constraints_leave_rows_out_and_names_stay(run: Any, folder: Path) -> None:
+    line = "sweep --config c.yaml --sweep-spec spec.yaml"
+    run(f"{line} --output all.jsonl")
+    constraint = "trade.sl_atr_mult * 10 < indicators.ema_slow_window"
+    (folder / "spec.yaml").write_text(f"{SPEC}constraints: [{constraint}]\ninitial_balance: 500\n")
+    said = run(f"{line} --output some.jsonl")
+    assert said.code == 0
+    everything = rows_of(folder / "all.jsonl")
+    assert rows_of(folder / "some.jsonl") == [
+        row for row in everything if row["config_id"] != "sweep_0002"
+    ]
+    assert "Generated 3 config combinations across 2 axes (4 less those that break" in said.err
+    assert "initial_balance=500 of the spec is not used" in said.err
+
+
 @pytest.mark.parametrize(
     ("axes", "n_rows"), [("[]", 1), ("[{path: trade.leverage, values: []}]", 0)]
 )
@@ -376,8 +391,10 @@ def test_momentum_breakout_is_swept(run: Any, folder: Path) -> None:
     assert run(f"sweep {MOMENTUM} --sweep-spec spec.yaml").code == 0
     rows = rows_of(folder / "sweep_results.jsonl")
     assert len({row["total_trades"] for row in rows}) > 2
-    (folder / "spec.yaml").write_text("axes:\n- {path: signal, values: [1]}\n")
-    assert run(f"sweep {MOMENTUM} --sweep-spec spec.yaml").code == 2
+    (folder / "spec.yaml").write_text("axes:\n- {path: lookbak, values: [1]}\n")
+    said = run(f"sweep {MOMENTUM} --sweep-spec spec.yaml")
+    assert said.code == 2
+    assert "did you mean lookback?" in said.err
 
 
 @pytest.mark.parametrize(

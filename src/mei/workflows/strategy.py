@@ -32,6 +32,9 @@ class BacktestStrategy(Protocol):
     def with_swept(self, values: Mapping[str, float]) -> tuple[BacktestStrategy, list[str]]:
         """A copy with the values of dotted paths set, and the paths it does not know."""
 
+    def sweepable(self) -> tuple[str, ...]:
+        """Every dotted path that `with_swept` knows."""
+
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         """One replay."""
 
@@ -136,6 +139,11 @@ class _MeiAlpha:
                 set_swept(config, path, value)
         return copy, unknown
 
+    def sweepable(self) -> tuple[str, ...]:
+        from mei.rules.mei_alpha.keys import SWEPT
+
+        return SWEPT
+
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         from mei.engines.mei_alpha import SymbolConfigs, replay
 
@@ -214,6 +222,12 @@ class _MomentumBreakout:
             else:
                 unknown.append(path)
         return _MomentumBreakout(params, self._costs, self._semantics), unknown
+
+    def sweepable(self) -> tuple[str, ...]:
+        from mei.rules.momentum_breakout.settings import DEFAULTS
+
+        numbers = [name for name, value in DEFAULTS.items() if isinstance(value, (int, float))]
+        return (*numbers, *(f"{MOMENTUM_BREAKOUT}.{name}" for name in numbers))
 
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         from mei.engines.momentum_breakout import replay

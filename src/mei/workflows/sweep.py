@@ -8,16 +8,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from mei.metrics.replay import ReplayNumbers, replay_numbers
 from mei.model.bars import DAY_MS
-from mei.model.errors import ConfigError, DataError
 from mei.model.replay import ReplayInputs
 from mei.model.semantics import STRICT, Semantics
-from mei.model.yaml12 import load_yaml
 from mei.report.json_text import compact_json
 from mei.report.replay_json import numbers_object
 from mei.report.replay_text import sweep_table
@@ -36,36 +32,18 @@ from mei.workflows.market import (
 )
 from mei.workflows.replay import read_balance
 from mei.workflows.strategy import DEFAULT_CONFIG, MEI_ALPHA, BacktestStrategy, Tell, load_strategy
+from mei.workflows.sweep_spec import SweepSpec, config_id, read_spec, refuse_unknown_axes
 from mei.workflows.window import Window
 
 _PROGRAM = "sweep"
 #: Symbols of parity mode `identical-symbol-universe`.
 _MOST_SYMBOLS = 52
+#: Values of an axis in the lines before the run.
+_MOST_SHOWN = 20
 PRODUCTION, IDENTICAL = "production", "identical-symbol-universe"
 PARITY_MODES = (PRODUCTION, IDENTICAL)
 
 Overrides = Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """A dotted path and the values it takes, in their order."""
-
-    path: str
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SweepSpec:
-    """What is swept. lookback: as in a replay."""
-
-    axes: tuple[Axis, ...]
-    lookback: int = 200
-
-    def combinations(self) -> list[dict[str, float]]:
-        """Every combination as path -> value; the first axis is the slowest. Of equal paths the last counts."""
-        values = itertools.product(*(axis.values for axis in self.axes))
-        return [{a.path: v for a, v in zip(self.axes, row, strict=True)} for row in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +79,8 @@ def run_sweep(request: SweepRequest, tell: Tell) -> list[SweepRow]:
     `tell` hears progress and the table of the best, a line each.
     """
     check_folder(request.output)
-    spec = read_spec(request.spec)
+    strict = request.semantics.config_errors == "refuse"
+    spec = read_spec(request.spec, strict=strict)
     balance = request.initial_balance_usd
     if request.balance_from is not None:
         balance = read_balance(request.balance_from, tell)
@@ -114,8 +93,7 @@ def run_sweep(request: SweepRequest, tell: Tell) -> list[SweepRow]:
         semantics=request.semantics,
         tell=tell,
     )
-    combinations = spec.combinations()
-    if request.semantics.config_errors == "refuse":
+    if strict:
         _refuse_unknown(strategy, spec)
     sources = find_sources(request.market, strategy)
     _tell_spec(spec, balance, sources, tell)
@@ -123,9 +101,12 @@ def run_sweep(request: SweepRequest, tell: Tell) -> list[SweepRow]:
     n_threads = request.threads or _usual_threads()
     auto = "" if request.threads else " (auto)"
     tell(f"[sweep] Thread pool: {n_threads} threads{auto}")
-    tell(f"[sweep] Generated {len(combinations)} config combinations across {len(spec.axes)} axes")
+    left_out = f" ({spec.n_product} less those that break a constraint)" if spec.constraints else ""
+    tell(
+        f"[sweep] Generated {spec.n_allowed()} config combinations across {len(spec.axes)} axes{left_out}"
+    )
     started = time.perf_counter()
-    rows = _run_all(strategy, inputs, combinations, n_threads, tell)
+    rows = _run_all(strategy, inputs, spec, n_threads, tell)
     took_s = time.perf_counter() - started
     rows.sort(key=lambda row: -row.numbers.total_pnl_usd)
     write_result(request.output, "".join(f"{compact_json(_row_object(row))}\n" for row in rows))
@@ -139,61 +120,9 @@ def run_sweep(request: SweepRequest, tell: Tell) -> list[SweepRow]:
     return rows
 
 
-def read_spec(path: str) -> SweepSpec:
-    """The axes of a YAML file; DataError naming the file and the part that is wrong."""
-    try:
-        content = load_yaml(Path(path))
-    except ConfigError as error:
-        raise DataError(f"--sweep-spec {error}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("axes"), list):
-        raise DataError(f"{path}: a sweep spec must be a mapping with a list `axes`, is not")
-    axes = tuple(
-        _axis(path, f"axes[{number}]", item) for number, item in enumerate(content["axes"])
-    )
-    lookback = content.get("lookback", 200)
-    if isinstance(lookback, bool) or not isinstance(lookback, int) or lookback < 0:
-        raise DataError(
-            f"{path}: lookback of a sweep spec must be a whole number from 0 on, was {lookback!r}"
-        )
-    balance = content.get("initial_balance", 0.0)
-    if not _is_number(balance):
-        raise DataError(
-            f"{path}: initial_balance of a sweep spec must be a number, was {balance!r}"
-        )
-    return SweepSpec(axes, lookback)
-
-
-def _axis(path: str, where: str, item: Any) -> Axis:
-    if not isinstance(item, dict) or not isinstance(item.get("path"), str):
-        raise DataError(f"{path}: {where} of a sweep spec must have a `path`, was {item!r:.80}")
-    values = item.get("values")
-    if not isinstance(values, list):
-        raise DataError(
-            f"{path}: {where} of a sweep spec must have a list `values`, was {item!r:.80}"
-        )
-    for number, value in enumerate(values):
-        if not _is_number(value):
-            raise DataError(
-                f"{path}: {where}.values[{number}] of a sweep spec must be a number, was {value!r:.80}"
-            )
-    return Axis(item["path"], tuple(map(float, values)))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _refuse_unknown(strategy: BacktestStrategy, spec: SweepSpec) -> None:
-    _, unknown = strategy.with_swept({axis.path: 1.0 for axis in spec.axes})
-    if unknown:
-        from mei.rules.mei_alpha.keys import SWEPT
-
-        close = get_close_matches(unknown[0], SWEPT, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise ConfigError(
-            f"every axis must be a setting that can be swept, {', '.join(unknown)} is none{hint}: correct the "
-            "sweep spec, or give --semantics strict,config_errors=defaults to leave it without effect"
-        )
+    _, unknown = strategy.with_swept(dict.fromkeys(spec.paths, 1.0))
+    refuse_unknown_axes(unknown, strategy.sweepable())
 
 
 def _tell_spec(spec: SweepSpec, balance: float, sources: Sources, tell: Tell) -> None:
@@ -205,7 +134,21 @@ def _tell_spec(spec: SweepSpec, balance: float, sources: Sources, tell: Tell) ->
         if series is not None and series.is_scoped:
             tell(f"[sweep] {name} interval: {series.interval} (db: {series.db_set})")
     for axis in spec.axes:
-        tell(f"  - {axis.path} ({len(axis.values)} values: {list(axis.values)})")
+        tell(f"  - {axis.path} ({len(axis.values)} values: {_shown(axis.values)})")
+    for constraint in spec.constraints:
+        tell(f"  - constraint: {constraint.text}")
+    if spec.initial_balance_usd not in (None, balance):
+        tell(
+            f"[sweep] initial_balance={shortest(spec.initial_balance_usd)} of the spec is not used: "
+            "give --initial-balance"
+        )
+
+
+def _shown(values: Sequence[float]) -> str:
+    if len(values) <= _MOST_SHOWN:
+        return str(list(values))
+    head = ", ".join(map(str, values[: _MOST_SHOWN // 2]))
+    return f"[{head}, … {values[-1]}]"
 
 
 def _load(
@@ -256,24 +199,21 @@ def _usual_threads() -> int:
 
 
 def _run_all(
-    strategy: BacktestStrategy,
-    inputs: ReplayInputs,
-    combinations: Sequence[Overrides],
-    n_threads: int,
-    tell: Tell,
+    strategy: BacktestStrategy, inputs: ReplayInputs, spec: SweepSpec, n_threads: int, tell: Tell
 ) -> list[SweepRow]:
     """Rows in the order of the combinations. The first runs alone: it compiles what the others use."""
 
-    def one(number: int) -> tuple[SweepRow, list[str]]:
-        overrides = combinations[number]
+    def one(index: int) -> tuple[SweepRow, list[str]]:
+        overrides = spec.overrides(index)
         swept, unknown = strategy.with_swept(overrides)
         result = swept.run(inputs)
         numbers = replay_numbers(result, swept.reasons(result))
-        return SweepRow(f"sweep_{number:04d}", overrides, numbers), unknown
+        return SweepRow(config_id(index), overrides, numbers), unknown
 
+    indices = spec.indices()
     with ThreadPoolExecutor(n_threads) as pool:
-        first = [one(number) for number in range(min(1, len(combinations)))]
-        rest: Iterable[tuple[SweepRow, list[str]]] = pool.map(one, range(1, len(combinations)))
+        first = [one(index) for index in itertools.islice(indices, 1)]
+        rest: Iterable[tuple[SweepRow, list[str]]] = pool.map(one, indices)
         rows = []
         for row, unknown in itertools.chain(first, rest):
             rows.append(row)
