@@ -377,8 +377,9 @@ def as_text(found: Found) -> str:
 def _lines(case: Mapping[str, Any], kind: str, others: str, value: int) -> Sequence[str]:
     base: Numbers = case[kind]
     runs = {kind: base} | {
-        f"{kind}, {switch}={CHOICES[switch][value]}": numbers
-        for switch, numbers in case[others].items()
+        f"{kind}, {switch}={choice[value]}": case[others][switch]
+        for switch, choice in CHOICES.items()
+        if switch in case[others]
     }
     return [
         f"| {name} | {one['pnl_usd']:+,.2f} | {one['pnl_usd'] - base['pnl_usd']:+,.2f} | {one['closes']:,} "
