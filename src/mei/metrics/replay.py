@@ -239,19 +239,24 @@ def max_drawdown(equity_usd: FloatArray) -> tuple[float, float]:
     return float(np.fmax.reduce(falls, initial=0.0)), float(np.fmax.reduce(fractions, initial=0.0))
 
 
-def sharpe_ratio(equity_ms: IntArray, equity_usd: FloatArray) -> float:
-    """Mean over standard deviation of the returns of UTC days, annualised with 365; 0 when there are too few."""
-    if len(equity_ms) < 2:
-        return 0.0
+def daily_returns(equity_ms: IntArray, equity_usd: FloatArray) -> list[float]:
+    """Simple return from each UTC day with a point to the next, by their last points; empty when there are too few."""
     days = np.asarray(equity_ms) // DAY_MS
+    if len(days) < 2:
+        return []
     last_of_day = np.flatnonzero(np.append(days[1:] != days[:-1], True))
     values = np.asarray(equity_usd)[last_of_day].tolist()
-    if len(values) < 2:
-        return 0.0
-    returns = [
+    return [
         (now - before) / before if abs(before) > _TINY else 0.0
         for before, now in itertools.pairwise(values)
     ]
+
+
+def sharpe_ratio(equity_ms: IntArray, equity_usd: FloatArray) -> float:
+    """Mean over standard deviation of the returns of UTC days, annualised with 365; 0 when there are too few."""
+    returns = daily_returns(equity_ms, equity_usd)
+    if not returns:
+        return 0.0
     mean = _sum(returns) / len(returns)
     variance = _sum((value - mean) ** 2 for value in returns) / len(returns)
     deviation = math.sqrt(variance)
