@@ -254,6 +254,7 @@ def test_prefix_invariance(
         ({"trade.slippage_bps": 1.0}, "a run takes it from SLIPPAGE_BP"),
         ({"indicators.rsi_window": 0}, "indicators.rsi_window must be"),
         ({"lookback": 1.5}, "mei_alpha.lookback must be a whole number"),
+        ({"engine.exit_interval": "1m"}, "engine.exit_interval must be empty in the loop"),
         ({"strategy_file": "absent.yaml"}, "a strategy file must exist"),
         ({"strategy_file": "wrong.yaml"}, "global.trade.leverag is not a setting"),
     ],

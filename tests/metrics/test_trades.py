@@ -49,6 +49,29 @@ def test_open_and_close_make_one_trade_net_of_both_fees() -> None:
     assert (trip.exit_reason, trip.preset, trip.model_version) == ("stop", "fast", "3")
 
 
+def test_adds_and_partial_exits_belong_to_the_trade_they_happen_in() -> None:
+    pairing = Pairing()
+    add = replace(ENTRY, action="add", qty=5.0, price=103.0, notional=515.0, fee=0.05)
+    part = replace(EXIT, action="reduce", qty=6.0, price=104.0, notional=624.0, fee=0.06, pnl=18.0)
+    last = replace(EXIT, qty=9.0, price=99.0, notional=891.0, pnl=-18.0, reason="trail")
+    assert [pairing.add(one) for one in (ENTRY, add, part)] == [None, None, None]
+    assert pairing.n_open == 1
+    trip = pairing.add(last)
+    assert trip is not None
+    assert (trip.qty, trip.entry_notional, trip.gross_pnl) == (15.0, 1_515.0, 0.0)
+    assert trip.entry_px == pytest.approx(101.0)
+    assert trip.exit_px == pytest.approx((624.0 + 891.0) / 15.0)
+    assert trip.fees == pytest.approx(0.1 + 0.05 + 0.06 + 0.15)
+    assert trip.slippage == pytest.approx(0.8)
+    assert (trip.exit_reason, pairing.n_open) == ("trail", 0)
+
+
+@pytest.mark.parametrize("action", ["add", "reduce"])
+def test_adds_and_partial_exits_need_a_position(action: str) -> None:
+    with pytest.raises(PairingError, match=f"holds none and cannot {action}"):
+        Pairing().add(replace(ENTRY, action=action))
+
+
 def test_entry_that_sells_is_a_short() -> None:
     pairing = Pairing()
     pairing.add(replace(ENTRY, side="sell"))

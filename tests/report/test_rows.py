@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,9 +81,14 @@ def test_trade_row_of_a_close() -> None:
     )
 
 
-def test_trade_row_of_an_open_has_no_pnl_and_no_model_where_there_is_none() -> None:
-    row = trade_row(replace(FILL, action="open", pnl=0.0, model_version=None))
+@pytest.mark.parametrize("action", ["open", "add"])
+def test_trade_row_of_an_entry_has_no_pnl_and_no_model_where_there_is_none(action: Any) -> None:
+    row = trade_row(replace(FILL, action=action, pnl=0.0, model_version=None))
     assert row.split(",")[10:13] == ["", "fast", ""]
+
+
+def test_trade_row_of_a_partial_exit_has_its_pnl() -> None:
+    assert trade_row(replace(FILL, action="reduce")).split(",")[10] == "-0.30000000000000004"
 
 
 def test_texts_with_commas_and_quotes_survive_a_csv_reader() -> None:

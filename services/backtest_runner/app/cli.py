@@ -68,7 +68,7 @@ def loop(
             "--strategy",
             help=_help(
                 "STRATEGIES",
-                "names or path/to/file.py:ClassName, comma-separated",
+                "momentum_breakout, mei_alpha or path/to/file.py:ClassName, comma-separated",
                 "momentum_breakout",
             ),
         ),

@@ -54,7 +54,8 @@ class Settings(BaseSettings):
     )
     timeframe: str = Field("1m", description="bar length")
     strategies: str = Field(
-        "momentum_breakout", description="names or path/to/file.py:ClassName, comma-separated"
+        "momentum_breakout",
+        description="momentum_breakout, mei_alpha or path/to/file.py:ClassName, comma-separated",
     )
     start_ts: str = Field("", description="first bar open, UTC date or epoch ms; empty = all")
     end_ts: str = Field("", description="bars open before this, UTC date or epoch ms; empty = all")

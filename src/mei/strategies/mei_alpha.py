@@ -66,7 +66,7 @@ class MeiAlpha(PortfolioStrategy):
         whole, by_symbol = _layers(own["strategy_file"], folder, instruments)
         whole |= over
         for config in (whole, *(config | over for config in by_symbol.values())):
-            faults = config_faults(config)
+            faults = [*config_faults(config), *_sub_bars(config)]
             if faults:
                 raise ConfigError(f"{_SOURCE}: {'; '.join(faults)}")
         each = {name: _changes(config | over, whole) for name, config in by_symbol.items()}
@@ -196,6 +196,15 @@ def _layers(
                 found[instrument] = layers.for_symbol(name)
                 break
     return layers.portfolio, found
+
+
+def _sub_bars(config: Config) -> list[str]:
+    """What is said of sub-bars, which the loop has none of."""
+    return [
+        f'{path} must be empty in the loop, which has no finer candles, was {config[path]!r}: write {path}: ""'
+        for path in ("engine.entry_interval", "engine.exit_interval")
+        if config[path]
+    ]
 
 
 def _changes(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
