@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from mei.loop.driver import Driver
+from mei.loop.ports import Regimes
 from mei.model.bars import BarArray
 from mei.model.errors import StrategyError
 from mei.model.orders import Bar, Execution
@@ -88,7 +90,12 @@ class Scripted(PortfolioStrategy):
 
 
 class Counting(OnePreset):
-    """A preset of its own for each minute; its parameter is the minute."""
+    """A preset and a model of its own for each minute; the preset's parameter is the minute."""
+
+    async def regimes(self, symbol: str, as_of_ms: list[int], bars: BarArray) -> Regimes:
+        found = await super().regimes(symbol, as_of_ms, bars)
+        minutes = [(moment - START_MS) // MINUTE_MS for moment in as_of_ms]
+        return replace(found, model_version=minutes, trained_through_ms=dict.fromkeys(minutes, 0))
 
     async def presets(
         self, strategy: str, symbol: str, as_of_ms: Any, features: Any, state: Any
@@ -143,6 +150,7 @@ def test_cash_changes_by_what_was_executed_and_rows_name_the_decision(tmp_path: 
         (BTC, "open", "p2"), (ETH, "open", "p2"), (BTC, "add", "p2"), (BTC, "reduce", "p2"),
         (ETH, "close", "p2"), (BTC, "close", "p2"), (BTC, "open", "p2"), (BTC, "close", "p2"),
     ]  # fmt: skip
+    assert [row["model_version"] for row in trades] == ["2"] * 6 + ["7"] * 2
     assert [row["pnl"] for row in trades] == ["", "", "", "7.0", "-4.0", "11.0", "", "1.0"]
     cash = 10_000.0
     for row in trades:
