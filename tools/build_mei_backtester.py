@@ -55,7 +55,7 @@ def install(gpu: bool) -> None:
 
 def compile_kernels() -> None:
     """Compile every kernel into the cache, in a process of its own that sees what was installed."""
-    run(sys.executable, "-c", "from mei.engines.mei_alpha import warm_up; warm_up()")
+    run(sys.executable, "-c", "from mei.engines.warm import warm_up; warm_up()")
 
 
 def finish(gpu: bool, out_dir: Path) -> dict[str, Any]:

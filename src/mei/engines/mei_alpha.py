@@ -28,7 +28,7 @@ from mei.model.bars import FloatArray
 from mei.model.candles import Candles
 from mei.model.errors import ConfigError, DataError
 from mei.model.replay import ReplayInputs, ReplayResult
-from mei.model.semantics import STRICT, Semantics
+from mei.model.semantics import Semantics
 from mei.rules.mei_alpha.columns import BANK, N_COLUMNS, fill_bank, fill_symbol, longest_window
 from mei.rules.mei_alpha.indicators import INDICATOR_STATE_DTYPE
 from mei.rules.mei_alpha.records import (
@@ -371,21 +371,6 @@ def _result(
         gates={**screened.gates, **blocked},
         continuation=continuation,
     )
-
-
-def warm_up() -> None:
-    """Compile every kernel into the cache, by runs over a handful of bars."""
-    from mei.model.candles import FundingRates, offsets_of
-    from mei.rules.mei_alpha.keys import DEFAULTS
-
-    n_bars = 8
-    open_ms = np.arange(n_bars, dtype=np.int64) * 3_600_000
-    px = np.ones(n_bars)
-    candles = Candles("1h", 3_600_000, ("BTC",), offsets_of([n_bars]), open_ms, px, px, px, px, px)
-    funding = FundingRates(("BTC",), offsets_of([n_bars]), open_ms, px)
-    inputs = ReplayInputs(candles, candles, candles, funding)
-    replay(inputs, SymbolConfigs(DEFAULTS), STRICT)
-    indicators(candles, "BTC", DEFAULTS)
 
 
 def indicators(candles: Candles, symbol: str, config: Config) -> dict[str, FloatArray]:
