@@ -104,16 +104,24 @@ def _checked(path: Path, live: bool, tell: Callable[[str], None]) -> Mapping[Any
         raise ConfigError(f"a strategy file must exist, {path} does not; name one with --config")
     document = parse_yaml(read_text(path), str(path))
     document = {} if document is None else document
+    for ignored in refuse_faults(document, str(path), live=live):
+        tell(f"{path}: {ignored} is a setting of the live engine; the backtester does without it")
+    checked: Mapping[Any, Any] = document
+    return checked
+
+
+def refuse_faults(document: Any, source: str, *, live: bool) -> list[str]:
+    """Refuse a parsed strategy file that a strict run refuses: ConfigError with the faults in one line.
+
+    `source` stands before them; live: whether the `live` layer applies. Gives the keys that are passed over.
+    """
     found = document_faults(document)
     faults = [*found.faults, *_disorder(document, live)]
     if faults:
         more = len(faults) - _MAX_TOLD
         rest = [f"and {more} more"] if more > 0 else []
-        raise ConfigError(f"{path}: {'; '.join([*faults[:_MAX_TOLD], *rest])}")
-    for ignored in found.ignored:
-        tell(f"{path}: {ignored} is a setting of the live engine; the backtester does without it")
-    checked: Mapping[Any, Any] = document
-    return checked
+        raise ConfigError(f"{source}: {'; '.join([*faults[:_MAX_TOLD], *rest])}")
+    return found.ignored
 
 
 def _disorder(document: Any, live: bool) -> list[str]:

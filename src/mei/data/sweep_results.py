@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 from mei.model.errors import DataError
 
-
 #: Numbers from here on are no floats.
 _LIMIT = float("inf")
+_MOST_DIGITS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,9 @@ class SweepResult:
             if found is not None:
                 return found
             value = "null" if name in self.fields else "absent"
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LIMIT:
+        elif (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LIMIT
+        ):
             return float(value)
         else:
             value = repr(value)[:60]
@@ -60,7 +62,7 @@ def sweep_results(path: str) -> Iterator[SweepResult]:
 
 def _result(where: str, line: str) -> SweepResult:
     try:
-        fields = json.loads(line, parse_constant=_refuse_constant)
+        fields = json.loads(line, parse_int=_whole, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{where}: a row of a sweep must be a JSON object, is not ({error})"
@@ -85,6 +87,11 @@ def _overrides(where: str, given: Any) -> dict[str, Any]:
             raise DataError(f"{where}: overrides must have a path once, have {pair[0]} twice")
         overrides[pair[0]] = pair[1]
     return overrides
+
+
+def _whole(digits: str) -> float:
+    """A whole number; infinite when it is longer than any float."""
+    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
 
 
 def _refuse_constant(name: str) -> NoReturn:

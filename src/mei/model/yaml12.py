@@ -143,6 +143,34 @@ for _kind, _pattern, _first in (
     _Loader.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"(?:{_pattern})\\Z"), _first)
 
 
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes what either YAML 1.1 or 1.2 would not read as text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Always: a value that stands at two places is written twice."""
+        return True
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: [
+        *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+        *_Loader.yaml_implicit_resolvers.get(first, []),
+    ]
+    for first in {**yaml.SafeDumper.yaml_implicit_resolvers, **_Loader.yaml_implicit_resolvers}
+}
+
+
+def dump_yaml(document: Any) -> str:
+    """The text of a document, keys in their order, which `parse_yaml` reads back as it is.
+
+    document: mappings, lists, texts, finite or other numbers, booleans and None.
+    """
+    text: str = yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False
+    )
+    return text
+
+
 def load_yaml(path: Path) -> Any:
     """The content of one YAML document; ConfigError names file, line and what is wrong."""
     return parse_yaml(read_text(path), str(path))
