@@ -64,6 +64,24 @@ def sample(
     write_sample(research_dir, symbols=names, days=days, seed=seed)
 
 
+@app.command("smoke-data", short_help="Write the smoke set: 1h and 3m candles of 60 symbols.")
+def smoke_data(
+    out: Annotated[Path, typer.Option(help="Folder of the databases.")] = Path("candles_dbs"),
+    symbols: Annotated[int, typer.Option(min=1, max=999, help="How many.")] = 60,
+    days: Annotated[int, typer.Option(min=1, help="Days of candles.")] = 19,
+    seed: Annotated[int, typer.Option(envvar="SEED", help="Same seed, same candles.")] = 42,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take new values for bars that are there already.")
+    ] = False,
+) -> None:
+    """Write the smoke set, a made-up market in 1h and 3m candles, into databases for sweeps."""
+    from mei.data.smoke_market import write_smoke_market
+
+    write_smoke_market(
+        out, n_symbols=symbols, days=days, seed=seed, replace=replace, tell=typer.echo
+    )
+
+
 def main() -> None:
     """Run the program on `sys.argv` and exit with its code (see `mei.model.errors`)."""
     sys.exit(run(sys.argv[1:]))
