@@ -3,8 +3,9 @@
 Rules are plain Python and call each other through the globals of their modules. `bind_cpu` compiles a rule together
 with every rule it reaches: each gets a copy of its globals in which the rules it calls are compiled ones.
 `replaced` puts other functions in place of named ones (a generic walk bound to one strategy's rules, say); such a
-binding has a cache folder of its own, since numba tells compiled functions apart by source file, line and argument
-types alone. Only what is called from outside is kept on disk; the rules it calls are in its code.
+binding has a cache folder of its own, named by what those functions are made of, since numba tells compiled functions
+apart by source file, line and argument types alone. Only what is called from outside is kept on disk; the rules it
+calls are in its code.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+import numpy as np
 
 from mei.jit import compiled
 from mei.model.errors import StrategyError
@@ -79,8 +82,35 @@ def _names(code: CodeType) -> Iterator[str]:
 def _folder_of(replacements: Mapping[str, Rule]) -> str:
     if not replacements:
         return ""
-    text = ";".join(
-        f"{name}={rule.__module__}.{rule.__qualname__}"
-        for name, rule in sorted(replacements.items())
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for name, rule in sorted(replacements.items()):
+        digest.update(name.encode())
+        for part in _content_of(rule, set()):
+            digest.update(f";{part}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _content_of(rule: Rule, seen: set[Rule]) -> Iterator[str]:
+    """What a function and the functions it calls are made of: two strategies may give their rules the same names."""
+    seen.add(rule)
+    yield f"{rule.__module__}.{rule.__qualname__}"
+    yield from _content_of_code(rule.__code__)
+    values = [rule.__globals__.get(name) for name in _names(rule.__code__)]
+    values += [cell.cell_contents for cell in rule.__closure__ or ()]
+    for value in (*values, rule.__defaults__, rule.__kwdefaults__):
+        if isinstance(value, FunctionType):
+            if value not in seen:
+                yield from _content_of(value, seen)
+        elif isinstance(value, np.ndarray):
+            yield f"{value.dtype}{value.shape}{value.tobytes().hex()}"
+        else:
+            yield repr(value)
+
+
+def _content_of_code(code: CodeType) -> Iterator[str]:
+    yield f"{code.co_code.hex()}{code.co_names}{code.co_varnames}"
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _content_of_code(constant)
+        else:
+            yield repr(constant)
