@@ -26,7 +26,7 @@ from mei.model.replay import (
 
 _TINY = 1e-12
 _DAYS_A_YEAR = 365.0
-_SIDES = ("LONG", "SHORT")
+SIDES = ("LONG", "SHORT")
 #: Counters of the gates, as the report names them.
 GATES = (
     "blocked_by_ranging",
@@ -161,34 +161,77 @@ def replay_numbers(result: ReplayResult, reasons: Sequence[str]) -> ReplayNumber
             exit_category(reason),
             reason_code(ACTIONS[action], reason),
             result.symbols[symbol],
-            _SIDES[action % 2],
+            SIDES[action % 2],
         )
         for group, key in zip(groups, keys, strict=True):
             if key not in group:
                 group[key] = Group()
             group[key].add(pnl)
-    drawdown_usd, drawdown_frac = max_drawdown(result.equity_usd)
+    return assembled(
+        RunSums(
+            initial_balance_usd=float(result.initial_balance_usd),
+            final_balance_usd=float(result.final_balance_usd),
+            closes=everything,
+            wins=wins,
+            losses=losses,
+            fees_usd=_sum_of_fees(trades["fee_usd"].tolist()),
+            n_signals=int(result.n_signals),
+            sharpe_ratio=sharpe_ratio(result.equity_ms, result.equity_usd),
+            drawdown=max_drawdown(result.equity_usd),
+            gates=result.gates,
+            by_confidence=groups[0],
+            by_exit_reason=groups[1],
+            by_reason_code=groups[2],
+            by_symbol=groups[3],
+            by_side=groups[4],
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunSums:
+    """What is added up over a run, wherever that was done. Money in USD; drawdown: money, and fraction of its peak."""
+
+    initial_balance_usd: float
+    final_balance_usd: float
+    closes: Group
+    wins: Group
+    losses: Group
+    fees_usd: float
+    n_signals: int
+    sharpe_ratio: float
+    drawdown: tuple[float, float]
+    gates: Mapping[str, int]
+    by_confidence: Mapping[str, Group]
+    by_exit_reason: Mapping[str, Group]
+    by_reason_code: Mapping[str, Group]
+    by_symbol: Mapping[str, Group]
+    by_side: Mapping[str, Group]
+
+
+def assembled(sums: RunSums) -> ReplayNumbers:
+    """The numbers of a run from its sums; groups in the order of the report."""
     return ReplayNumbers(
-        initial_balance_usd=float(result.initial_balance_usd),
-        final_balance_usd=float(result.final_balance_usd),
-        total_trades=everything.trades,
-        total_wins=wins.trades,
-        total_losses=losses.trades,
-        profit_factor=_profit_factor(wins.pnl_usd, losses.pnl_usd),
-        avg_trade_pnl_usd=everything.avg_pnl_usd,
-        avg_win_usd=wins.avg_pnl_usd,
-        avg_loss_usd=losses.avg_pnl_usd,
-        total_fees_usd=_sum_of_fees(trades["fee_usd"].tolist()),
-        total_signals=int(result.n_signals),
-        sharpe_ratio=sharpe_ratio(result.equity_ms, result.equity_usd),
-        max_drawdown_usd=drawdown_usd,
-        max_drawdown_frac=drawdown_frac,
-        gates=_gates(result.gates),
-        by_confidence=_in_order(groups[0], CONFIDENCES),
-        by_exit_reason=_in_order(groups[1], sorted(groups[1], key=str.encode)),
-        by_reason_code=_in_order(groups[2], REASON_CODES),
-        by_symbol=_in_order(groups[3], sorted(groups[3], key=str.encode)),
-        by_side=_in_order(groups[4], _SIDES),
+        initial_balance_usd=sums.initial_balance_usd,
+        final_balance_usd=sums.final_balance_usd,
+        total_trades=sums.closes.trades,
+        total_wins=sums.wins.trades,
+        total_losses=sums.losses.trades,
+        profit_factor=_profit_factor(sums.wins.pnl_usd, sums.losses.pnl_usd),
+        avg_trade_pnl_usd=sums.closes.avg_pnl_usd,
+        avg_win_usd=sums.wins.avg_pnl_usd,
+        avg_loss_usd=sums.losses.avg_pnl_usd,
+        total_fees_usd=sums.fees_usd,
+        total_signals=sums.n_signals,
+        sharpe_ratio=sums.sharpe_ratio,
+        max_drawdown_usd=sums.drawdown[0],
+        max_drawdown_frac=sums.drawdown[1],
+        gates=_gates(sums.gates),
+        by_confidence=_in_order(sums.by_confidence, CONFIDENCES),
+        by_exit_reason=_in_order(sums.by_exit_reason, sorted(sums.by_exit_reason, key=str.encode)),
+        by_reason_code=_in_order(sums.by_reason_code, REASON_CODES),
+        by_symbol=_in_order(sums.by_symbol, sorted(sums.by_symbol, key=str.encode)),
+        by_side=_in_order(sums.by_side, SIDES),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
+from mei.metrics.replay import ReplayNumbers, replay_numbers
 from mei.model.errors import ConfigError
 from mei.model.replay import ReplayInputs, ReplayResult
 from mei.model.semantics import Semantics
@@ -15,6 +17,8 @@ NAMES = (MEI_ALPHA, MOMENTUM_BREAKOUT)
 DEFAULT_CONFIG = "strategy_overrides.yaml"
 
 Tell = Callable[[str], None]
+#: Numbers of configurations, in their order.
+SweepRun = Callable[[Sequence[Mapping[str, float]]], list[ReplayNumbers]]
 
 
 class BacktestStrategy(Protocol):
@@ -37,6 +41,9 @@ class BacktestStrategy(Protocol):
 
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         """One replay."""
+
+    def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
+        """What runs configurations (paths that `with_swept` knows -> values) over the inputs, stages shared."""
 
     def reasons(self, result: ReplayResult) -> list[str]:
         """Why, in words, for each trade record."""
@@ -149,6 +156,13 @@ class _MeiAlpha:
 
         return replay(inputs, SymbolConfigs(self._portfolio, self._by_symbol), self._semantics)
 
+    def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
+        from mei.engines.mei_alpha import SymbolConfigs
+        from mei.workflows.swept_rows import sweep_of
+
+        base = SymbolConfigs(self._portfolio, self._by_symbol)
+        return sweep_of(inputs, base, self._semantics, n_threads)
+
     def reasons(self, result: ReplayResult) -> list[str]:
         from mei.rules.mei_alpha.reasons import reason_text
 
@@ -233,6 +247,20 @@ class _MomentumBreakout:
         from mei.engines.momentum_breakout import replay
 
         return replay(inputs, self._params, self._costs, self._semantics.entry_fill)
+
+    def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
+        """One replay each; nothing is shared yet."""
+
+        def one(overrides: Mapping[str, float]) -> ReplayNumbers:
+            swept, _ = self.with_swept(overrides)
+            result = swept.run(inputs)
+            return replay_numbers(result, swept.reasons(result))
+
+        def run(overrides: Sequence[Mapping[str, float]]) -> list[ReplayNumbers]:
+            with ThreadPoolExecutor(n_threads) as pool:
+                return list(pool.map(one, overrides))
+
+        return run
 
     def reasons(self, result: ReplayResult) -> list[str]:
         from mei.rules.momentum_breakout.reasons import reason_text

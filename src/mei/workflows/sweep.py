@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mei.metrics.replay import ReplayNumbers, replay_numbers
+from mei.metrics.replay import ReplayNumbers
 from mei.model.bars import DAY_MS
 from mei.model.replay import ReplayInputs
 from mei.model.semantics import STRICT, Semantics
@@ -36,6 +35,8 @@ from mei.workflows.sweep_spec import SweepSpec, config_id, read_spec, refuse_unk
 from mei.workflows.window import Window
 
 _PROGRAM = "sweep"
+#: Configurations given to the engine at a time.
+_BLOCK = 4096
 #: Symbols of parity mode `identical-symbol-universe`.
 _MOST_SYMBOLS = 52
 #: Values of an axis in the lines before the run.
@@ -201,22 +202,16 @@ def _usual_threads() -> int:
 def _run_all(
     strategy: BacktestStrategy, inputs: ReplayInputs, spec: SweepSpec, n_threads: int, tell: Tell
 ) -> list[SweepRow]:
-    """Rows in the order of the combinations. The first runs alone: it compiles what the others use."""
-
-    def one(index: int) -> tuple[SweepRow, list[str]]:
-        overrides = spec.overrides(index)
-        swept, unknown = strategy.with_swept(overrides)
-        result = swept.run(inputs)
-        numbers = replay_numbers(result, swept.reasons(result))
-        return SweepRow(config_id(index), overrides, numbers), unknown
-
+    """Rows in the order of the combinations."""
+    run = strategy.sweep(inputs, n_threads)
+    _, unknown = strategy.with_swept(dict.fromkeys(spec.paths, 1.0))
+    rows: list[SweepRow] = []
     indices = spec.indices()
-    with ThreadPoolExecutor(n_threads) as pool:
-        first = [one(index) for index in itertools.islice(indices, 1)]
-        rest: Iterable[tuple[SweepRow, list[str]]] = pool.map(one, indices)
-        rows = []
-        for row, unknown in itertools.chain(first, rest):
-            rows.append(row)
+    while block := list(itertools.islice(indices, _BLOCK)):
+        overrides = [spec.overrides(index) for index in block]
+        known = [{p: v for p, v in one.items() if p not in unknown} for one in overrides]
+        for index, one, numbers in zip(block, overrides, run(known), strict=True):
+            rows.append(SweepRow(config_id(index), one, numbers))
             for path in unknown:
                 tell(f"[sweep] Unknown override path: {path}")
     return rows
