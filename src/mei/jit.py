@@ -55,6 +55,11 @@ def cache_dir(part: str = "") -> Path:
     return Path.home() / ".cache" / "mei" / "numba" / name
 
 
+def is_cold() -> bool:
+    """No kernel of these sources has been compiled on this machine yet."""
+    return not cache_dir().exists()
+
+
 def compiled(function: F, folder: str = "", *, is_kept: bool = True) -> F:
     """Compile a plain function for the CPU: no fastmath, no division errors, GIL released, cached on disk.
 

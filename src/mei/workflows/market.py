@@ -124,6 +124,19 @@ def known_after_ms(interval: str, semantics: Semantics) -> int:
     return length_ms
 
 
+def check_finer(sources: Sources, semantics: Semantics) -> None:
+    """Sub-bars must be shorter than main bars; ConfigError, where bars count as known at their close."""
+    longest_ms = known_after_ms(sources.main.interval, semantics)
+    for name, series in (("exit", sources.exit), ("entry", sources.entry)):
+        if series is None or semantics.bar_time == "open":
+            continue
+        if known_after_ms(series.interval, semantics) >= longest_ms:
+            raise ConfigError(
+                f"--{name}-interval must be shorter than the {sources.main.interval} of the main bars, was "
+                f"{series.interval} (db: {series.db_set}): give the interval of the finer candles"
+            )
+
+
 def find_window(
     request: MarketRequest, scope: Sequence[Series], semantics: Semantics, program: str, tell: Tell
 ) -> Window:

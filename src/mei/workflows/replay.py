@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mei.data.init_state import read_init_state
+from mei.jit import is_cold
 from mei.metrics.replay import replay_numbers, symbol_numbers
-from mei.model.errors import DataError, OutputError
+from mei.model.errors import ConfigError, DataError, OutputError
 from mei.model.replay import InitState, ReplayInputs, ReplayResult
 from mei.model.semantics import STRICT, Semantics
 from mei.report.json_text import pretty_json
@@ -25,6 +26,7 @@ from mei.workflows.market import (
     MarketRequest,
     Sources,
     Universe,
+    check_finer,
     find_sources,
     find_window,
     known_after_ms,
@@ -73,13 +75,29 @@ def run_replay(request: ReplayRequest, tell: Tell) -> str | None:
         semantics=request.semantics,
         tell=tell,
     )
+    _refuse_nonsense(request)
     sources = find_sources(request.market, strategy)
+    check_finer(sources, request.semantics)
     _tell_settings(request, sources, strategy, tell)
     inputs, universe = _load(request, sources, strategy, tell)
+    if is_cold():
+        tell(
+            "[replay] The first run compiles, about half a minute (tools/build_mei_backtester.py does so ahead)"
+        )
     started = time.perf_counter()
     result = strategy.run(inputs)
     took_s = time.perf_counter() - started
     return _report(request, sources, strategy, universe, result, took_s, tell)
+
+
+def _refuse_nonsense(request: ReplayRequest) -> None:
+    """Money no run can be made with; the reference takes it as it comes."""
+    if request.semantics.config_errors != "refuse":
+        return
+    if not request.initial_balance_usd > 0.0:
+        raise ConfigError(f"--initial-balance must be above 0, was {request.initial_balance_usd}")
+    if request.slippage_bps is not None and request.slippage_bps < 0.0:
+        raise ConfigError(f"--slippage-bps must be at least 0, was {request.slippage_bps}")
 
 
 def read_balance(path: str, tell: Tell) -> float:

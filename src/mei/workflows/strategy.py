@@ -42,6 +42,9 @@ class BacktestStrategy(Protocol):
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         """One replay."""
 
+    def value_fault(self, path: str, value: float) -> str | None:
+        """What a swept value of a path must be, in words, or None if it is that."""
+
     def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
         """What runs configurations (paths that `with_swept` knows -> values) over the inputs, stages shared."""
 
@@ -114,11 +117,14 @@ class _MeiAlpha:
         return found or ("1h" if series == "main" else "")
 
     def headlines(self) -> list[str]:
+        from mei.rules.mei_alpha.book import FEE_RATE
+
         config = self._portfolio
         return [
             f"SL={config['trade.sl_atr_mult']:.1f}x ATR, TP={config['trade.tp_atr_mult']:.1f}x ATR, "
             f"leverage={config['trade.leverage']:.1f}, alloc={config['trade.allocation_pct'] * 100.0:.1f}%",
             f"slippage_bps={config['trade.slippage_bps']:.2f}",
+            f"fee_bps={FEE_RATE * 1e4:.2f} (fixed)",
         ]
 
     def prepare(self, symbols: Sequence[str]) -> None:
@@ -155,6 +161,14 @@ class _MeiAlpha:
         from mei.engines.mei_alpha import SymbolConfigs, replay
 
         return replay(inputs, SymbolConfigs(self._portfolio, self._by_symbol), self._semantics)
+
+    def value_fault(self, path: str, value: float) -> str | None:
+        from mei.rules.mei_alpha import keys, ranges
+
+        typed: dict[str, Any] = {}
+        keys.set_swept(typed, path, value)
+        faults = (ranges.value_fault(*item) for item in typed.items())
+        return next((fault for fault in faults if fault is not None), None)
 
     def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
         from mei.engines.mei_alpha import SymbolConfigs
@@ -247,6 +261,10 @@ class _MomentumBreakout:
         from mei.engines.momentum_breakout import replay
 
         return replay(inputs, self._params, self._costs, self._semantics.entry_fill)
+
+    def value_fault(self, path: str, value: float) -> str | None:
+        """The engine checks its settings itself."""
+        return None
 
     def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
         """One replay each; nothing is shared yet."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from mei.metrics.replay import ReplayNumbers
 from mei.model.bars import DAY_MS
+from mei.model.errors import ConfigError
 from mei.model.replay import ReplayInputs
 from mei.model.semantics import STRICT, Semantics
 from mei.report.json_text import compact_json
@@ -23,6 +24,7 @@ from mei.workflows.market import (
     MarketRequest,
     Sources,
     Universe,
+    check_finer,
     find_sources,
     find_window,
     known_after_ms,
@@ -96,7 +98,9 @@ def run_sweep(request: SweepRequest, tell: Tell) -> list[SweepRow]:
     )
     if strict:
         _refuse_unknown(strategy, spec)
+        _refuse_values(strategy, spec, request.spec)
     sources = find_sources(request.market, strategy)
+    check_finer(sources, request.semantics)
     _tell_spec(spec, balance, sources, tell)
     inputs = _load(request, spec, sources, balance, strategy, tell)
     n_threads = request.threads or _usual_threads()
@@ -124,6 +128,17 @@ def run_sweep(request: SweepRequest, tell: Tell) -> list[SweepRow]:
 def _refuse_unknown(strategy: BacktestStrategy, spec: SweepSpec) -> None:
     _, unknown = strategy.with_swept(dict.fromkeys(spec.paths, 1.0))
     refuse_unknown_axes(unknown, strategy.sweepable())
+
+
+def _refuse_values(strategy: BacktestStrategy, spec: SweepSpec, path: str) -> None:
+    """A value that a strategy file may not have may not win a sweep either."""
+    for axis in spec.axes:
+        for value in axis.values:
+            fault = strategy.value_fault(axis.path, value)
+            if fault is not None:
+                raise ConfigError(
+                    f"{path}: values of axis {axis.path} must be {fault}, was {value!r}"
+                )
 
 
 def _tell_spec(spec: SweepSpec, balance: float, sources: Sources, tell: Tell) -> None:
