@@ -411,3 +411,36 @@ def test_wrong_settings_of_momentum_breakout(run: Any, folder: Path, text: str, 
     said = run(f"replay {MOMENTUM}")
     assert said.code == 2
     assert words in said.err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "replay --config c.yaml --exit-interval 1h",
+            "--exit-interval must be shorter than the 1h",
+        ),
+        (
+            "replay --config c.yaml --entry-candles-db candles_dbs/candles_1h.db",
+            "--entry-interval must be shorter than the 1h",
+        ),
+        (
+            "replay --config c.yaml --initial-balance -5",
+            "--initial-balance must be above 0, was -5",
+        ),
+        ("replay --config c.yaml --slippage-bps -1", "--slippage-bps must be at least 0, was -1"),
+        ("sweep --config c.yaml --sweep-spec low.yaml", "axis trade.sl_atr_mult must be above 0"),
+    ],
+)
+def test_strict_refuses_what_a_strategy_file_may_not_have_either(
+    run: Any, folder: Path, line: str, words: str
+) -> None:
+    (folder / "low.yaml").write_text("axes:\n- {path: trade.sl_atr_mult, values: [2.0, -1.0]}\n")
+    said = run(line)
+    assert said.code == 2
+    assert words in said.err
+    assert run(f"{line} --semantics reference").code == 0
+
+
+def test_a_replay_tells_its_fee(run: Any) -> None:
+    assert "[replay] fee_bps=3.50 (fixed)\n" in run("replay --config c.yaml").err
