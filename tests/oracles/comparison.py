@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mei.engines.mei_alpha import SymbolConfigs, replay
+from mei.engines.mei_alpha import SymbolConfigs, indicators, replay
 from mei.model.candles import Candles, FundingRates, offsets_of
 from mei.model.replay import ACTIONS, InitPosition, InitState, ReplayInputs, ReplayResult
 from mei.model.semantics import CHOICES, Semantics
 from mei.rules.mei_alpha.reasons import reason_text
+from tests.oracles.mei_alpha import snapshots
 from tests.oracles.mei_alpha.cases import Case
+from tests.oracles.mei_alpha.engine import Result
 
 Row = dict[str, Any]
 
@@ -31,6 +33,11 @@ _FIELDS = {
     "leverage": "leverage",
     "margin": "margin_usd",
 }
+
+#: Indicators the oracle names in another way.
+_RENAMED = {"stoch_k": "stoch_rsi_k", "stoch_d": "stoch_rsi_d"}
+#: Columns of the engine that are no part of a snapshot.
+_INNER = frozenset({"slope", "vol_short", "bb_mean", "bb_deviation", "stoch_raw"})
 
 
 def as_candles(bars: Mapping[str, Any] | None, interval_ms: int) -> Candles | None:
@@ -136,10 +143,18 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def first_difference(case: Case, switches: Mapping[str, str]) -> str | None:
-    """Where engine and oracle differ first; None when they agree in everything."""
-    expected = case.run(switches)
+def first_difference(
+    case: Case, switches: Mapping[str, str], expected: Result | None = None
+) -> str | None:
+    """Where engine and oracle differ first; None when they agree in everything. expected: the oracle's, if at hand."""
+    if expected is None:
+        expected = case.run(switches)
     found = engine_run(case, switches)
+    return trade_difference(expected, found) or total_difference(expected, found)
+
+
+def trade_difference(expected: Result, found: ReplayResult) -> str | None:
+    """The first row of the logs that differs, and in what."""
     rows = engine_rows(found)
     for i, (want, have) in enumerate(zip(expected.trades, rows, strict=False)):
         for name in (*_FIELDS, "symbol", "action", "reason"):
@@ -149,6 +164,15 @@ def first_difference(case: Case, switches: Mapping[str, str]) -> str | None:
         longer = expected.trades if len(expected.trades) > len(rows) else rows
         at = min(len(expected.trades), len(rows))
         return f"{len(rows)} trades, expected {len(expected.trades)}; first without a twin: {longer[at]}"
+    ids = position_ids(expected.trades), found.trades["position_id"].tolist()
+    for i, (want_id, have_id) in enumerate(zip(*ids, strict=True)):
+        if want_id != have_id:
+            return f"trade {i}: position_id is {have_id}, expected {want_id} ({rows[i]})"
+    return None
+
+
+def total_difference(expected: Result, found: ReplayResult) -> str | None:
+    """The first difference in the curve, the final balance or a counter."""
     curve = list(zip(found.equity_ms.tolist(), found.equity_usd.tolist(), strict=True))
     for i, (want_point, have_point) in enumerate(zip(expected.equity, curve, strict=False)):
         if not all(same(a, b) for a, b in zip(want_point, have_point, strict=True)):
@@ -163,3 +187,42 @@ def first_difference(case: Case, switches: Mapping[str, str]) -> str | None:
         if name in found.gates and found.gates[name] != count:
             return f"gate {name} is {found.gates[name]}, expected {count}"
     return None
+
+
+def position_ids(rows: Sequence[Row]) -> list[int]:
+    """The number of the opening each trade belongs to, counted from 1; 0 for positions that were there before."""
+    n_opened, newest, ids = 0, dict[str, int](), []
+    for row in rows:
+        if row["action"].startswith("OPEN"):
+            n_opened += 1
+            newest[row["symbol"]] = n_opened
+        ids.append(newest.get(row["symbol"], 0))
+    return ids
+
+
+def first_indicator_difference(
+    case: Case, expected: Mapping[str, list[dict[str, Any]]] | None = None
+) -> str | None:
+    """The same for the indicators of every bar of every symbol."""
+    candles = as_candles(case.candles, case.interval_ms)
+    assert candles is not None
+    for name in candles.symbols:
+        config = (case.symbol_configs or {}).get(name, case.config)
+        columns = indicators(candles, name, config)
+        rows = snapshots_of(case)[name] if expected is None else expected[name]
+        for column in sorted(columns.keys() - _INNER):
+            for i, row in enumerate(rows):
+                want, have = float(row[_RENAMED.get(column, column)]), float(columns[column][i])
+                if not same(want, have):
+                    return f"{name} bar {i}: {column} is {have!r}, expected {want!r}"
+    return None
+
+
+def snapshots_of(case: Case) -> dict[str, list[dict[str, Any]]]:
+    """What the oracle says of every bar; symbols without bars are left out."""
+    layers = case.symbol_configs or {}
+    return {
+        name: snapshots(bars, layers.get(name, case.config))
+        for name, bars in case.candles.items()
+        if bars
+    }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from mei.engines import mei_alpha
 from mei.model.semantics import CHOICES
-from tests.oracles.comparison import first_difference
+from tests.oracles.comparison import first_difference, first_indicator_difference
 from tests.oracles.mei_alpha.cases import Case, cases
 from tests.oracles.mei_alpha.switches import ENGINE_SWITCHES
 
@@ -52,3 +55,16 @@ def test_the_engine_equals_the_oracle_with_any_switches_repaired(
     case: Case, repaired: set[str]
 ) -> None:
     assert first_difference(case, REFERENCE | {name: STRICT[name] for name in repaired}) is None
+
+
+@settings(_COMPARED, max_examples=60)
+@given(case=cases())
+def test_every_indicator_equals_the_oracles(case: Case) -> None:
+    assert first_indicator_difference(case) is None
+
+
+@settings(_COMPARED, max_examples=60)
+@given(case=cases())
+def test_chunks_of_few_bars_and_a_log_that_grows_change_nothing(case: Case) -> None:
+    with patch.multiple(mei_alpha, _BANK_BARS=16, _FIRST_LOG=2):
+        assert first_difference(case, STRICT) is None

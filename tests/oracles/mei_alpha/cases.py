@@ -233,7 +233,11 @@ FEATURES: tuple[Config, ...] = (
     {"filters.require_macro_alignment": True, "indicators.ema_slow_window": 4},
     {"filters.require_adx_rising": True},
     {"filters.require_volume_confirmation": True, "filters.vol_confirm_include_prev": False},
-    {"market_regime.enable_auto_reverse": True, "market_regime.auto_reverse_breadth_high": 60.0},
+    {
+        "market_regime.enable_auto_reverse": True,
+        "market_regime.auto_reverse_breadth_low": 0.0,
+        "market_regime.auto_reverse_breadth_high": 60.0,
+    },
     {
         "market_regime.enable_regime_filter": True,
         "market_regime.breadth_block_short_above": 60.0,
@@ -242,6 +246,66 @@ FEATURES: tuple[Config, ...] = (
     {"thresholds.entry.min_adx": 60.0, "trade.reverse_entry_signal": True},
     {"thresholds.entry.min_adx": 60.0, "thresholds.entry.enable_slow_drift_entries": False},
     {"indicators.adx_window": 10, "trade.smart_exit_adx_exhaustion_lt": 30.0},
+    {"filters.enable_ranging_filter": True, "thresholds.ranging.min_signals": 0},
+    {
+        "thresholds.entry.ave_enabled": True,
+        "thresholds.entry.ave_adx_mult": 0.0,
+        "thresholds.entry.ave_atr_ratio_gt": 0.9,
+        "thresholds.entry.min_adx": 30.0,
+    },
+    {
+        "thresholds.entry.min_adx": 60.0,
+        "thresholds.entry.enable_pullback_entries": False,
+        "thresholds.entry.slow_drift_min_adx": 0.0,
+        "trade.trailing_start_atr_low_conf": 0.3,
+        "trade.trailing_distance_atr_low_conf": 0.4,
+        "trade.smart_exit_adx_exhaustion_lt_low_conf": 0.0,
+        "trade.tp_atr_mult": 5.0,
+    },
+    {"trade.min_notional_usd": 2500.0, "trade.max_total_margin_pct": 0.1, "trade.leverage": 1.0},
+    {
+        "thresholds.entry.macd_hist_entry_mode": 0,
+        "thresholds.entry.enable_pullback_entries": False,
+        "thresholds.entry.enable_slow_drift_entries": False,
+    },
+    # Positions are flipped rather than left, and not every flip is followed by an entry.
+    {
+        "trade.exit_cooldown_s": 36_000,
+        "trade.entry_cooldown_s": 9_000,
+        "trade.reentry_cooldown_minutes": 60,
+        "trade.reentry_cooldown_min_mins": 300,
+        "trade.reentry_cooldown_max_mins": 600,
+    },
+    {
+        "trade.reentry_cooldown_minutes": 60,
+        "trade.reentry_cooldown_min_mins": 0,
+        "trade.reentry_cooldown_max_mins": 0,
+    },
+    # About the jump of a walk; up and down differ.
+    {
+        "trade.block_exits_on_extreme_dev": True,
+        "trade.glitch_price_dev_pct": 0.08,
+        "trade.glitch_atr_mult": 50.0,
+    },
+    {
+        "trade.enable_pyramiding": True,
+        "trade.slippage_bps": 0.0,
+        "trade.add_min_profit_atr": 0.0,
+        "trade.add_cooldown_minutes": 0,
+    },
+    # Several candidates of which few are taken.
+    {
+        "trade.max_entry_orders_per_loop": 1,
+        "trade.min_notional_usd": 2500.0,
+        "trade.bump_to_min_notional": False,
+        "trade.enable_dynamic_sizing": True,
+    },
+    {
+        "trade.allocation_pct": 0.3,
+        "trade.max_total_margin_pct": 0.1,
+        "trade.max_open_positions": 9,
+        "trade.max_entry_orders_per_loop": 9,
+    },
 )
 
 #: Keys without any effect in a replay.
@@ -375,12 +439,30 @@ def thinned(rng: Random, bars: list[Bar], one_in: int) -> list[Bar]:
 
 @st.composite
 def configs(draw: st.DrawFn, most: int = 24) -> Config:
-    """A few features and keys of the strategy, with values that make a difference."""
+    """A few features and keys of the strategy, with values that make a difference; every other time a crowd of keys.
+
+    Few changes are easy to read and shrink; what only many keys together bring about shows in a crowd.
+    """
     changes: Config = {}
     for feature in draw(st.lists(st.sampled_from(FEATURES), max_size=min(most, 4))):
         changes |= feature
+    if draw(st.booleans()):
+        return changes | crowd(Random(draw(st.integers(0, 2**32 - 1))))
     keys = draw(st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=most))
     return changes | {key: draw(st.sampled_from(VALUES[key])) for key in sorted(keys)}
+
+
+def crowd(rng: Random) -> Config:
+    """Some features and many keys; of what stands between a signal and a trade, fewer."""
+    changes: Config = {}
+    for feature in rng.sample(FEATURES, rng.randrange(7)):
+        changes |= feature
+    one_in = rng.choice((2, 2, 3, 5))
+    for key in sorted(VALUES):
+        is_filter = key.startswith(("filters.", "market_regime."))
+        if rng.randrange(3 * one_in if is_filter else one_in) == 0:
+            changes[key] = rng.choice(VALUES[key])
+    return changes
 
 
 def _init_state(rng: Random, candles: Bars) -> dict[str, Any]:
