@@ -81,5 +81,6 @@ def _take_position(market: Market, slot: Any, position: InitPosition) -> None:
     slot["tp1_taken"] = position.tp1_taken
     slot["opened_ms"] = position.opened_ms
     slot["last_add_ms"] = position.last_add_ms
-    slot["met_ms"] = -(1 << 62)
+    # What the market did before it was held, or before the window, cannot stop it.
+    slot["met_ms"] = max(int(market.run["from_ms"][0]), position.opened_ms, position.last_add_ms)
     slot["funded_ms"] = started_ms

@@ -317,8 +317,15 @@ class Book:
             boundary += HOUR_MS
 
     def pay_held(self, p: Position, now: int, *, inclusive: bool) -> None:
-        """funding = held: what p owes up to now, stamped now."""
+        """funding = held: what p owes up to now, stamped now; with an exit ordered, up to its decision."""
         last = now if inclusive else now - 1
+        orders = self.pending_exits.get(p.symbol, [])
+        if orders and self.switches.known_at_close:
+            last = min(last, min(order.now for order in orders))
+        self.pay_to(p, last, now)
+
+    def pay_to(self, p: Position, last: int, now: int) -> None:
+        """The boundaries up to and including `last` that p has not paid yet, stamped now."""
         if p.paid_until >= last:
             return
         boundary = int(p.paid_until // HOUR_MS + 1) * HOUR_MS

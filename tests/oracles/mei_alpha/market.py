@@ -105,7 +105,13 @@ class Market(Book):
         if not self.in_window(now):
             return False
         if self.switches.next_open:
+            pays = self.switches.held and self.switches.known_at_close
+            orders = self.pending_exits.get(symbol, [])
+            if pays and any(bar[0] >= order.now for order in orders):
+                self.pay_to(self.positions[symbol], bar[0], now)
             self._fill_orders(symbol, bar, now)
+            if pays and symbol in self.positions:
+                self.pay_held(self.positions[symbol], now, inclusive=False)
         if not self.switches.level or symbol not in self.positions:
             return False
         p = self.positions[symbol]
@@ -144,8 +150,6 @@ class Market(Book):
         p = self.fill_open(order, open_px, order.sized.notional / open_px, now, t)
         if self.switches.level:
             self.rest(p, self.banks[order.symbol].newest, p.entry)
-        if self.switches.held and self.switches.known_at_close:
-            self.pay_held(p, now, inclusive=False)
 
     def _meet(self, p: Position, bar: Bar, now: int) -> bool:
         _, open_px, high, low, _, _ = bar
@@ -232,7 +236,11 @@ class Market(Book):
             trailing=position.get("trailing_sl"),
             adds=int(position.get("adds_count", 0)),
             tp1_taken=bool(position.get("tp1_taken", False)),
-            met_until=-math.inf,
+            met_until=max(
+                -math.inf if self.from_ms is None else self.from_ms,
+                int(position.get("open_time_ms", 0)),
+                int(position.get("last_add_time_ms", 0)),
+            ),
             paid_until=first_step,
         )
         self.positions[p.symbol] = p

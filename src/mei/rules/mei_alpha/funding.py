@@ -98,12 +98,20 @@ def pay_until(world: World, state: State, symbol: int, until_ms: int, now_ms: in
         boundary_ms += HOUR_MS
 
 
+def until_left_ms(run: Any, slot: Any, until_ms: int) -> int:
+    """A position with an exit ordered pays up to the decision as time passes, the rest when the order fills."""
+    if run.bar_time and slot.exit_order != 0 and slot.exit_decided_ms < until_ms:
+        return slot.exit_decided_ms
+    return until_ms
+
+
 def pay_held(world: World, state: State, until_ms: int, now_ms: int) -> None:
     """Every open position pays what it has held through."""
     for i in range(state.account[0].n_active):
         symbol = state.active[i]
-        if state.slots[symbol].side != 0:
-            pay_until(world, state, symbol, until_ms, now_ms)
+        slot = state.slots[symbol]
+        if slot.side != 0:
+            pay_until(world, state, symbol, until_left_ms(world.run[0], slot, until_ms), now_ms)
 
 
 def pay_met(world: World, state: State, until_ms: int, now_ms: int) -> None:
@@ -118,4 +126,4 @@ def pay_met(world: World, state: State, until_ms: int, now_ms: int) -> None:
         if not has_bar:
             has_bar = 0 <= row < whose.entry_end and world.entries[row].known_ms == now_ms
         if has_bar and slot.side != 0:
-            pay_until(world, state, symbol, until_ms, now_ms)
+            pay_until(world, state, symbol, until_left_ms(world.run[0], slot, until_ms), now_ms)

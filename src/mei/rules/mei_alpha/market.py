@@ -30,8 +30,8 @@ def rest_stop(slot: Any, x: Snapshot, p: Any) -> None:
         slot.stop_reason = TRAILING_STOP
 
 
-def fill_orders(run: Any, p: Any, account: Any, slot: Any, log: Any, symbol: int, bar: Any) -> bool:
-    """Fill what waits for an open at or after its decision: exit, add, entry; whether a position was opened."""
+def fill_orders(run: Any, p: Any, account: Any, slot: Any, log: Any, symbol: int, bar: Any) -> None:
+    """Fill what waits for an open at or after its decision: exit, add, entry."""
     open_px, open_ms, now_ms = bar.open, bar.open_ms, bar.known_ms
     if slot.exit_order != 0 and open_ms >= slot.exit_decided_ms:
         leave_position(run, p, account, slot, log, symbol, open_px, ordered_exit(slot), now_ms)
@@ -40,13 +40,11 @@ def fill_orders(run: Any, p: Any, account: Any, slot: Any, log: Any, symbol: int
         slot.add_order = 0
         add_to_position(run, p, account, slot, log, symbol, open_px, entry, open_ms, now_ms)
     if slot.open_order == 0 or open_ms < slot.open_decided_ms:
-        return False
+        return
     entry = ordered_entry(slot, open_px)
     slot.open_order = 0
-    if slot.side != 0:
-        return False
-    open_position(run, p, account, slot, log, symbol, open_px, entry, open_ms, now_ms)
-    return True
+    if slot.side == 0:
+        open_position(run, p, account, slot, log, symbol, open_px, entry, open_ms, now_ms)
 
 
 def meet_bar(
@@ -61,8 +59,11 @@ def meet_bar(
     p = world.risk[whose.risk]
     slot = state.slots[symbol]
     if run.entry_fill:
-        has_opened = fill_orders(run, p, state.account[0], slot, state.log, symbol, bar)
-        if has_opened and run.funding and run.has_funding:
+        pays = run.bar_time and run.funding and run.has_funding
+        if pays and slot.exit_order != 0 and bar.open_ms >= slot.exit_decided_ms:
+            pay_until(world, state, symbol, bar.open_ms, bar.known_ms)
+        fill_orders(run, p, state.account[0], slot, state.log, symbol, bar)
+        if pays and slot.side != 0 and slot.exit_order == 0:
             pay_until(world, state, symbol, bar.known_ms - 1, bar.known_ms)
     if not run.exit_fill or slot.side == 0 or bar.open_ms < slot.met_ms:
         return False
