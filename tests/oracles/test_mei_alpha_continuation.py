@@ -90,3 +90,33 @@ def test_a_continuation_in_other_semantics_is_refused(case: Case) -> None:
         ConfigError, match="with semantics 'reference', it continues one with 'strict'"
     ):
         replay(goes_on, configs, REFERENCE)
+
+
+def test_what_a_continuation_cannot_go_on_from_is_refused() -> None:
+    """Other windows, an end before the state, and a held symbol that is left out."""
+
+    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @given(case=cases())
+    def find(case: Case) -> None:
+        if found or case.traded is not None:
+            return
+        inputs, configs = replay_inputs(case, STRICT)
+        cut_ms = int(inputs.candles.open_ms.min()) + 40 * inputs.candles.interval_ms
+        cut = replace(inputs, from_ms=None, to_ms=cut_ms, exports_state=True)
+        before = replay(cut, configs, STRICT)
+        if before.continuation is not None and before.continuation["positions"]:
+            found.append((inputs, configs, before, cut_ms))
+
+    found: list[tuple[ReplayInputs, SymbolConfigs, ReplayResult, int]] = []
+    find()
+    inputs, configs, before, cut_ms = found[0]
+    goes_on = replace(inputs, from_ms=None, to_ms=None, init_state=exported(before))
+    window = "indicators.ema_slow_window"
+    changed = {**configs.portfolio, window: configs.portfolio[window] + 1}
+    with pytest.raises(ConfigError, match="ema_slow_window of"):
+        replay(goes_on, SymbolConfigs(changed), STRICT)
+    with pytest.raises(ConfigError, match="lies before it"):
+        replay(replace(goes_on, to_ms=cut_ms - 1), configs, STRICT)
+    held = before.continuation["positions"][0]["symbol"] if before.continuation else ""
+    with pytest.raises(ConfigError, match=f"holds {held}"):
+        replay(replace(goes_on, traded=frozenset({"nothing"})), configs, STRICT)

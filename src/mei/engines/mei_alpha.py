@@ -7,7 +7,7 @@ on is what its key is made of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from mei.engines.bind import bind_cpu
 from mei.engines.mei_alpha_continuation import (
+    check_windows,
     continuation_of,
     cut_at_end,
     read_past,
@@ -120,6 +121,7 @@ def replay(inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics) -
         raise DataError("a replay needs at least one candle, the set is empty")
     past = read_past(inputs, semantics)
     if past is not None:
+        check_windows(past, windows_of(configs, inputs.candles.symbols))
         inputs = with_past(inputs, past)
     if inputs.exports_state and semantics.run_end == "window":
         inputs = cut_at_end(inputs, semantics)
@@ -127,6 +129,11 @@ def replay(inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics) -
     found = indicators_of(market, configs)
     screened = screen(market, found, configs, semantics, inputs.lookback)
     return walk_market(market, found, screened, configs, inputs, semantics)
+
+
+def windows_of(configs: SymbolConfigs, names: Sequence[str]) -> dict[str, Any]:
+    """Each symbol's record of INDICATORS_DTYPE."""
+    return {name: indicators_record(configs.of(name))[0] for name in names}
 
 
 def check_configs(configs: SymbolConfigs) -> None:
@@ -330,7 +337,13 @@ def walk_market(
         continuation = None
         if inputs.exports_state:
             continuation = continuation_of(
-                market, found.rows, found.banks, found.states, state, semantics
+                market,
+                found.rows,
+                found.banks,
+                found.states,
+                state,
+                semantics,
+                windows_of(configs, market.names),
             )
         if market.n_walked and has_steps:
             bind_cpu(finish)(world, state, market.n_walked - 1)

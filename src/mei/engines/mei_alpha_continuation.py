@@ -61,11 +61,47 @@ def read_past(inputs: ReplayInputs, semantics: Semantics) -> Past | None:
         raise ConfigError(
             f"the continuation of the init-state must be as --export-state wrote it: {type(error).__name__} {error}"
         ) from error
+    _check_place(inputs, past)
+    return past
+
+
+def _check_place(inputs: ReplayInputs, past: Past) -> None:
+    """The run must go on where the other stopped, with every symbol that holds something."""
+    if inputs.to_ms is not None and inputs.to_ms <= past.as_of_ms:
+        raise ConfigError(
+            f"a continuation goes on at {past.as_of_ms}, --end-ts {inputs.to_ms} lies before it: give a later end"
+        )
     if inputs.from_ms is not None and inputs.from_ms > past.as_of_ms + 1:
         raise ConfigError(
-            f"a continuation goes on at {past.as_of_ms}, --start-ts {inputs.from_ms} would skip what comes after"
+            f"a continuation goes on at {past.as_of_ms}, a window from {inputs.from_ms} on would skip what comes after"
         )
-    return past
+    names = set(inputs.candles.symbols) if inputs.traded is None else inputs.traded
+    lost = [
+        name
+        for name, kept in past.symbols.items()
+        if name not in names and (kept.slot["side"] != 0 or kept.slot["open_order"] != 0)
+    ]
+    if lost:
+        raise ConfigError(
+            f"the init-state holds {', '.join(lost)}, which this run does not trade: give their candles "
+            "and no other --symbol"
+        )
+
+
+def check_windows(past: Past, windows: Mapping[str, Any]) -> None:
+    """The indicators go on only with the windows they were made with; `windows`: each symbol's INDICATORS_DTYPE.
+
+    Raises ConfigError naming the symbol and the first window that differs.
+    """
+    for name, kept in past.symbols.items():
+        if name not in windows:
+            continue
+        for field, value in content_of(windows[name]).items():
+            if kept.windows.get(field) != value:
+                raise ConfigError(
+                    f"a continuation must have the windows of the run it continues: {field} of {name} was "
+                    f"{kept.windows.get(field)!r}, is {value!r}"
+                )
 
 
 def _symbol_past(kept: Mapping[str, Any]) -> SymbolPast:
@@ -81,7 +117,9 @@ def _symbol_past(kept: Mapping[str, Any]) -> SymbolPast:
     bank = np.array([[float(value) for value in column] for column in kept["bank"]])
     if bank.ndim != 2 or len(bank) != N_COLUMNS:
         raise ValueError(f"bank must have {N_COLUMNS} columns")
-    return SymbolPast(int(kept["n_bars"]), bars, rows, bank, state[0], slot[0])
+    return SymbolPast(
+        int(kept["n_bars"]), bars, rows, bank, state[0], slot[0], dict(kept["windows"])
+    )
 
 
 def with_past(inputs: ReplayInputs, past: Past) -> ReplayInputs:
@@ -165,11 +203,16 @@ def continuation_of(
     states: Any,
     state: State,
     semantics: Semantics,
+    windows: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Everything a run that goes on from here needs, as JSON carries it; `balance` and `positions` as in version 1."""
+    """Everything a run that goes on from here needs, as JSON carries it; `balance` and `positions` as in version 1.
+
+    windows: each symbol's INDICATORS_DTYPE.
+    """
     run = market.run[0]
     symbols = {
-        name: _kept(market, rows, number, banks[number], states[number], state)
+        name: {"windows": content_of(windows[name])}
+        | _kept(market, rows, number, banks[number], states[number], state)
         for number, name in enumerate(market.names)
     }
     account = state.account[0]

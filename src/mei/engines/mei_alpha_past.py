@@ -20,6 +20,7 @@ class SymbolPast:
     bank: FloatArray
     state: Any
     slot: Any
+    windows: Mapping[str, Any]
 
     @property
     def n_before(self) -> int:
