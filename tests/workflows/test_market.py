@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +231,23 @@ def test_bars_of_unknown_length_cannot_be_known_in_strict(folder: Path) -> None:
 
 def _fields(request: MarketRequest) -> dict[str, Any]:
     return {name: getattr(request, name) for name in MarketRequest.__dataclass_fields__}
+
+
+def _spoil(path: str, symbol: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "UPDATE candles SET l = 0 WHERE symbol = ? AND t = ?", (symbol, START_MS + HOUR_MS)
+        )
+
+
+@pytest.mark.parametrize(("interval", "series"), [("1h", "exit"), ("5m", "exit"), ("5m", "entry")])
+def test_a_bar_that_cannot_be_is_refused_in_strict_alone(
+    folder: Path, interval: str, series: str
+) -> None:
+    (folder / "config.yaml").write_text(f"global: {{engine: {{{series}_interval: 5m}}}}\n")
+    _spoil(f"candles_dbs/candles_{interval}.db", "SOL")
+    said = rf"candles_{interval}.db: the bar of SOL \({interval}\) at 2025-06-01T01:00:00Z .* l=0.0"
+    with pytest.raises(DataError, match=said):
+        loaded(MarketRequest(), STRICT)
+    loaded(MarketRequest(), REFERENCE)
+    loaded(MarketRequest(symbol="ETH"), replace(STRICT, context="traded"))

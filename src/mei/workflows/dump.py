@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mei.data.candle_check import refuse_impossible
 from mei.data.candle_db import load_candles
 from mei.data.strategy_yaml import load_layers
 from mei.engines.mei_alpha import indicators
@@ -61,6 +62,8 @@ def run_dump(request: DumpRequest, tell: Tell) -> str | None:
     candles = load_candles(db_set, interval, tell=tell)
     if request.symbol not in candles.symbols:
         raise DataError(unknown_symbol(request.symbol, candles))
+    if request.semantics.config_errors == "refuse":
+        refuse_impossible(candles.restricted_to((request.symbol,)), db_set)
     rows = candles.rows_of(request.symbol)
     n_bars = rows.stop - rows.start
     tell(f'[dump-indicators] {n_bars} bars for {request.symbol} (config: "{request.config}")')

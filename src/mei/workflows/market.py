@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mei.data.candle_check import refuse_impossible
 from mei.data.candle_db import expand_db_set, interval_ms_or_zero, load_candles, time_range_ms
 from mei.data.funding_db import load_funding
 from mei.data.universe_db import active_symbols
@@ -196,6 +197,8 @@ def load_universe(
         raise DataError("candles must be left after filtering symbols, none are: check the filters")
     if kept != candles.symbols:
         candles = candles.restricted_to(kept)
+    if _is_strict(semantics):
+        refuse_impossible(candles, main.label)
     told = f"{candles.n_rows} bars across {len(candles.symbols)} symbols"
     alone = "" if traded is None else f", trading {request.symbol}"
     tell(f"[{program}] Loaded {told}{alone}")
@@ -234,6 +237,10 @@ def unknown_symbol(symbol: str, candles: Candles) -> str:
     return f'Symbol "{symbol}" not found in candle DB. Available: [{available}]'
 
 
+def _is_strict(semantics: Semantics) -> bool:
+    return semantics.config_errors == "refuse"
+
+
 def _finer(
     series: str,
     db: str | None,
@@ -266,6 +273,8 @@ def _load_finer(
     )
     candles = load_candles(series.db_set, series.interval, from_ms=from_ms, to_ms=to_ms, tell=tell)
     candles = candles.restricted_to(universe.tradable)
+    if _is_strict(semantics):
+        refuse_impossible(candles, series.label)
     tell(
         f"[{program}] {name.capitalize()} candles: {candles.n_rows} bars across {len(candles.symbols)} symbols"
     )
