@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from mei.data.candle_check import refuse_impossible
-from mei.data.candle_db import load_candles
+from mei.data.candle_db import expand_db_set, load_candles
 from mei.data.strategy_yaml import load_layers
 from mei.engines.mei_alpha import indicators
 from mei.model.errors import DataError
 from mei.model.semantics import STRICT, Semantics
-from mei.workflows.files import check_folder, write_result
+from mei.workflows.files import check_apart, check_folder, write_result
 from mei.workflows.market import default_db, unknown_symbol
 from mei.workflows.strategy import DEFAULT_CONFIG, Tell
 
@@ -59,6 +59,8 @@ def run_dump(request: DumpRequest, tell: Tell) -> str | None:
     config = layers.for_symbol(request.symbol)
     interval = request.interval or str(config["engine.interval"]) or "1h"
     db_set = default_db(interval) if request.candles_db is None else request.candles_db
+    databases = [("--candles-db", path) for path in expand_db_set(db_set)]
+    check_apart([("--output", request.output)], [("--config", request.config), *databases])
     candles = load_candles(db_set, interval, tell=tell)
     if request.symbol not in candles.symbols:
         raise DataError(unknown_symbol(request.symbol, candles))

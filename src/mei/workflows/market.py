@@ -107,6 +107,23 @@ def find_sources(request: MarketRequest, strategy: BacktestStrategy) -> Sources:
     )
 
 
+def files_read(request: MarketRequest, sources: Sources) -> list[tuple[str, str | None]]:
+    """Every database that a run reads, with the flag that names it."""
+    universe_db = request.universe_db
+    if universe_db is None and request.universe_filter:
+        universe_db = _universe_beside(sources.main)
+    found = [("--funding-db", request.funding_db), ("--universe-db", universe_db)]
+    all_series = (
+        ("--candles-db", sources.main),
+        ("--exit-candles-db", sources.exit),
+        ("--entry-candles-db", sources.entry),
+    )
+    for flag, series in all_series:
+        if series is not None:
+            found += [(flag, path) for path in expand_db_set(series.db_set)]
+    return found
+
+
 def default_db(interval: str) -> str:
     """Where candles of an interval lie if nothing else is said."""
     return f"candles_dbs/candles_{interval}.db"

@@ -20,13 +20,14 @@ from mei.report.json_text import pretty_json
 from mei.report.replay_csv import trades_csv
 from mei.report.replay_json import curve_rows, replay_object, trade_rows
 from mei.report.replay_text import replay_summary
-from mei.workflows.files import check_folder, write_result
+from mei.workflows.files import check_apart, check_folder, write_result
 from mei.workflows.market import (
     MOST_BARS,
     MarketRequest,
     Sources,
     Universe,
     check_finer,
+    files_read,
     find_sources,
     find_window,
     known_after_ms,
@@ -77,6 +78,7 @@ def run_replay(request: ReplayRequest, tell: Tell) -> str | None:
     )
     _refuse_nonsense(request)
     sources = find_sources(request.market, strategy)
+    _refuse_overwriting(request, sources)
     check_finer(sources, request.semantics)
     _tell_settings(request, sources, strategy, tell)
     inputs, universe = _load(request, sources, strategy, tell)
@@ -98,6 +100,22 @@ def _refuse_nonsense(request: ReplayRequest) -> None:
         raise ConfigError(f"--initial-balance must be above 0, was {request.initial_balance_usd}")
     if request.slippage_bps is not None and request.slippage_bps < 0.0:
         raise ConfigError(f"--slippage-bps must be at least 0, was {request.slippage_bps}")
+
+
+def _refuse_overwriting(request: ReplayRequest, sources: Sources) -> None:
+    check_apart(
+        [
+            ("--output", request.output),
+            ("--export-trades", request.export_trades),
+            ("--export-state", request.export_state),
+        ],
+        [
+            ("--config", request.config),
+            ("--balance-from", request.balance_from),
+            ("--init-state", request.init_state),
+            *files_read(request.market, sources),
+        ],
+    )
 
 
 def read_balance(path: str, tell: Tell) -> float:

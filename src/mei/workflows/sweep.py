@@ -18,13 +18,14 @@ from mei.report.json_text import compact_json
 from mei.report.replay_json import numbers_object
 from mei.report.replay_text import sweep_table
 from mei.rules.mei_alpha.reasons import shortest
-from mei.workflows.files import check_folder, write_result
+from mei.workflows.files import check_apart, check_folder, write_result
 from mei.workflows.market import (
     MOST_BARS,
     MarketRequest,
     Sources,
     Universe,
     check_finer,
+    files_read,
     find_sources,
     find_window,
     known_after_ms,
@@ -100,6 +101,13 @@ def run_sweep(request: SweepRequest, tell: Tell) -> list[SweepRow]:
         _refuse_unknown(strategy, spec)
         _refuse_values(strategy, spec, request.spec)
     sources = find_sources(request.market, strategy)
+    read = [
+        ("--sweep-spec", request.spec),
+        ("--config", request.config),
+        ("--balance-from", request.balance_from),
+        *files_read(request.market, sources),
+    ]
+    check_apart([("--output", request.output)], read)
     check_finer(sources, request.semantics)
     _tell_spec(spec, balance, sources, tell)
     inputs = _load(request, spec, sources, balance, strategy, tell)
