@@ -444,3 +444,42 @@ def test_strict_refuses_what_a_strategy_file_may_not_have_either(
 
 def test_a_replay_tells_its_fee(run: Any) -> None:
     assert "[replay] fee_bps=3.50 (fixed)\n" in run("replay --config c.yaml").err
+
+
+@pytest.mark.parametrize(
+    ("asked", "semantics", "traded"),
+    [
+        ("kPEPE", "strict", "kPEPE"),
+        ("kPEPE", "strict,symbol_layer=alone", "kPEPE"),
+        ("kPEPE", "reference", "KPEPE"),
+        ("KPEPE", "strict", "KPEPE"),
+        ("eth", "strict", "ETH"),
+        ("eth", "strict,symbol_layer=alone", "ETH"),
+        ("eth", "reference", "ETH"),
+        ("Kpepe", "strict", "KPEPE"),
+    ],
+)
+def test_symbol_is_taken_as_written_where_there_is_such_a_one(
+    run: Any, tmp_path: Path, asked: str, semantics: str, traded: str
+) -> None:
+    write_candles(tmp_path / "k", "1h", HOUR_MS, 400, symbols=("ETH", "KPEPE", "kPEPE"))
+    bps = "\n".join(
+        f"  {name}: {{trade: {{slippage_bps: {value}}}}}"
+        for name, value in (("ETH", 9.0), ("KPEPE", 11.0), ("kPEPE", 13.0))
+    )
+    (tmp_path / "k.yaml").write_text(f"{CONFIG.split('symbols:')[0]}symbols:\n{bps}\n")
+    line = "replay --config k.yaml --candles-db k/candles_dbs/candles_1h.db"
+    said = run(f"{line} --symbol {asked} --semantics {semantics}")
+    assert said.code == 0
+    assert f'symbol=Some("{traded}")' in said.err
+    report = json.loads(said.out)
+    assert set(report["per_symbol"]) == {traded}
+    if semantics != "strict":
+        assert report["slippage_bps"] == {"ETH": 9.0, "KPEPE": 11.0, "kPEPE": 13.0}[traded]
+
+
+def test_symbol_of_another_interval_alone_is_not_taken_as_written(run: Any, tmp_path: Path) -> None:
+    hours = write_candles(tmp_path / "a", "1h", HOUR_MS, 400, symbols=("KPEPE",))
+    days = write_candles(tmp_path / "b", "1d", 24 * HOUR_MS, 30, symbols=("kPEPE",))
+    said = run(f"replay --config c.yaml --candles-db {hours},{days} --symbol kPEPE")
+    assert set(json.loads(said.out)["per_symbol"]) == {"KPEPE"}

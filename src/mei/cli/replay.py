@@ -21,7 +21,10 @@ def replay(
     entry_interval: options.EntryIntervalFlag = None,
     funding_db: options.FundingFlag = None,
     symbol: Annotated[
-        str | None, typer.Option("--symbol", help="Trade only this one (upper case).")
+        str | None,
+        typer.Option(
+            "--symbol", help="Trade only this one; in upper case if there is none so written."
+        ),
     ] = None,
     start_ts: options.StartFlag = None,
     from_ts: options.FromFlag = None,
@@ -80,7 +83,7 @@ def replay(
             no_auto_scope=no_auto_scope,
             universe_filter=universe_filter,
             universe_db=universe_db,
-            symbol=None if symbol is None else symbol.strip().upper(),
+            symbol=None if symbol is None else symbol.strip(),
         ),
         config=config,
         live=live,

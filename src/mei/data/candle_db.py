@@ -94,6 +94,16 @@ def load_candles(
     )
 
 
+def has_symbol(db_set: str, interval: str, symbol: str) -> bool:
+    """Whether any file of the set holds a bar of `symbol`, written just so, labelled `interval`. Raises DataError."""
+    query = f"SELECT EXISTS (SELECT 1 FROM {TABLE} WHERE symbol = ? AND interval = ?)"
+    for path in _files(db_set):
+        with reading(path, TABLE, _COLUMNS, _WHAT) as database:
+            if database.execute(query, (symbol, interval)).fetchone()[0]:
+                return True
+    return False
+
+
 def time_range_ms(db_set: str, interval: str) -> tuple[int, int]:
     """First and last open time (epoch ms UTC) of all bars labelled `interval`; DataError when there are none."""
     ends: list[int] = []

@@ -11,7 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from mei.data.candle_check import refuse_impossible
-from mei.data.candle_db import expand_db_set, interval_ms_or_zero, load_candles, time_range_ms
+from mei.data.candle_db import (
+    expand_db_set,
+    has_symbol,
+    interval_ms_or_zero,
+    load_candles,
+    time_range_ms,
+)
 from mei.data.funding_db import load_funding
 from mei.data.universe_db import active_symbols
 from mei.model.candles import Candles, FundingRates
@@ -105,6 +111,15 @@ def find_sources(request: MarketRequest, strategy: BacktestStrategy) -> Sources:
         _finer("exit", request.exit_candles_db, request.exit_interval, strategy, interval),
         _finer("entry", request.entry_candles_db, request.entry_interval, strategy, interval),
     )
+
+
+def written_symbol(symbol: str | None, main: Series, semantics: Semantics) -> str | None:
+    """The name that --symbol means: as it is given if the main candles have it so, else in upper case."""
+    if symbol is None or symbol == symbol.upper():
+        return symbol
+    if _is_strict(semantics) and has_symbol(main.db_set, main.interval, symbol):
+        return symbol
+    return symbol.upper()
 
 
 def files_read(request: MarketRequest, sources: Sources) -> list[tuple[str, str | None]]:

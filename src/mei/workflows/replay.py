@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from mei.workflows.market import (
     known_after_ms,
     load_besides,
     load_universe,
+    written_symbol,
 )
 from mei.workflows.strategy import DEFAULT_CONFIG, MEI_ALPHA, BacktestStrategy, Tell, load_strategy
 
@@ -67,17 +68,8 @@ def run_replay(request: ReplayRequest, tell: Tell) -> str | None:
     """
     for path in (request.output, request.export_trades, request.export_state):
         check_folder(path)
-    strategy = load_strategy(
-        request.strategy,
-        config=request.config,
-        live=request.live,
-        symbol=request.market.symbol,
-        slippage_bps=request.slippage_bps,
-        semantics=request.semantics,
-        tell=tell,
-    )
+    request, strategy, sources = _settings(request, tell)
     _refuse_nonsense(request)
-    sources = find_sources(request.market, strategy)
     _refuse_overwriting(request, sources)
     check_finer(sources, request.semantics)
     _tell_settings(request, sources, strategy, tell)
@@ -90,6 +82,39 @@ def run_replay(request: ReplayRequest, tell: Tell) -> str | None:
     result = strategy.run(inputs)
     took_s = time.perf_counter() - started
     return _report(request, sources, strategy, universe, result, took_s, tell)
+
+
+def _settings(
+    request: ReplayRequest, tell: Tell
+) -> tuple[ReplayRequest, BacktestStrategy, Sources]:
+    """The request with its symbol as the candles write it, the strategy so set, and where its bars are."""
+    given = request.market.symbol
+    if given is not None and request.semantics.config_errors != "refuse":
+        request = _with_symbol(request, given.upper())
+    strategy = _load_strategy(request, tell)
+    sources = find_sources(request.market, strategy)
+    symbol = written_symbol(request.market.symbol, sources.main, request.semantics)
+    if symbol == request.market.symbol:
+        return request, strategy, sources
+    request = _with_symbol(request, symbol)
+    strategy = _load_strategy(request, lambda _: None)
+    return request, strategy, find_sources(request.market, strategy)
+
+
+def _with_symbol(request: ReplayRequest, symbol: str | None) -> ReplayRequest:
+    return replace(request, market=replace(request.market, symbol=symbol))
+
+
+def _load_strategy(request: ReplayRequest, tell: Tell) -> BacktestStrategy:
+    return load_strategy(
+        request.strategy,
+        config=request.config,
+        live=request.live,
+        symbol=request.market.symbol,
+        slippage_bps=request.slippage_bps,
+        semantics=request.semantics,
+        tell=tell,
+    )
 
 
 def _refuse_nonsense(request: ReplayRequest) -> None:
