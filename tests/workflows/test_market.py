@@ -251,3 +251,51 @@ def test_a_bar_that_cannot_be_is_refused_in_strict_alone(
         loaded(MarketRequest(), STRICT)
     loaded(MarketRequest(), REFERENCE)
     loaded(MarketRequest(symbol="ETH"), replace(STRICT, context="traded"))
+
+
+@pytest.mark.parametrize("series", ["exit", "entry"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start_ms": START_MS + 40 * HOUR_MS, "end_ms": START_MS + 41 * HOUR_MS},
+        {"symbol": "BTC"},
+    ],
+)
+def test_sub_bars_asked_for_must_be_there_in_strict(
+    folder: Path, changes: dict[str, Any], series: str
+) -> None:
+    (folder / "config.yaml").write_text(f"global: {{engine: {{{series}_interval: 5m}}}}\n")
+    request = MarketRequest(auto_scope=False, **changes)
+    said = f"must be {series} candles of interval '5m' in candles_dbs/candles_5m.db .* no bars"
+    with pytest.raises(DataError, match=said):
+        loaded(request, STRICT)
+    _, _, besides, _ = loaded(request, REFERENCE)
+    candles = besides.exit_candles if series == "exit" else besides.entry_candles
+    assert candles is not None
+    assert candles.n_rows == 0
+
+
+def test_sub_bars_of_another_label_are_not_there(folder: Path) -> None:
+    request = MarketRequest(
+        exit_candles_db="candles_dbs/candles_5m.db", exit_interval="3m", auto_scope=False
+    )
+    with pytest.raises(DataError, match="exit candles of interval '3m' in candles_dbs/candles_5m"):
+        loaded(request, STRICT)
+
+
+def test_symbols_without_sub_bars_are_told_in_strict(folder: Path) -> None:
+    def lines(request: MarketRequest, semantics: Semantics) -> list[str]:
+        return [line for line in loaded(request, semantics)[3] if "No exit bars" in line]
+
+    assert lines(MarketRequest(), STRICT) == ["[replay] No exit bars for 1 of 3 symbols: BTC"]
+    assert lines(MarketRequest(symbol="ETH"), STRICT) == []
+    assert lines(MarketRequest(), REFERENCE) == []
+
+
+def test_many_symbols_without_sub_bars_are_told_in_one_short_line(folder: Path) -> None:
+    names = (*(f"S{number:02}" for number in range(22)), "SOL")
+    write_candles(folder / "many", "1h", HOUR_MS, N_HOURS, symbols=names)
+    request = MarketRequest(candles_db="many/candles_dbs/candles_1h.db")
+    (line,) = [line for line in loaded(request, STRICT)[3] if "No exit bars" in line]
+    assert line.startswith("[replay] No exit bars for 22 of 23 symbols: S00, S01,")
+    assert line.endswith("S19, …")

@@ -28,6 +28,8 @@ from mei.workflows.window import Coverage, Window, describe_window, resolve_wind
 
 #: More than any series has; a larger lookback says no more.
 MOST_BARS = 1 << 40
+#: Symbols named in a line.
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,11 +308,34 @@ def _load_finer(
     candles = load_candles(series.db_set, series.interval, from_ms=from_ms, to_ms=to_ms, tell=tell)
     candles = candles.restricted_to(universe.tradable)
     if _is_strict(semantics):
+        _refuse_none(name, series, candles, window)
+        _tell_without(name, candles, universe, program, tell)
         refuse_impossible(candles, series.label)
     tell(
         f"[{program}] {name.capitalize()} candles: {candles.n_rows} bars across {len(candles.symbols)} symbols"
     )
     return candles
+
+
+def _refuse_none(name: str, series: Series, candles: Candles, window: Window) -> None:
+    if candles.n_rows == 0:
+        raise DataError(
+            f"there must be {name} candles of interval {series.interval!r} in {series.label} for the symbols and the "
+            f"window of the run, no bars were found ({describe_window(window)}): check --{name}-candles-db, "
+            f"--{name}-interval and the window"
+        )
+
+
+def _tell_without(
+    name: str, candles: Candles, universe: Universe, program: str, tell: Tell
+) -> None:
+    without = [symbol for symbol in universe.tradable if symbol not in candles.symbols]
+    if without:
+        more = ", …" if len(without) > _MOST_NAMED else ""
+        tell(
+            f"[{program}] No {name} bars for {len(without)} of {len(universe.tradable)} symbols: "
+            f"{', '.join(without[:_MOST_NAMED])}{more}"
+        )
 
 
 def _listed(
