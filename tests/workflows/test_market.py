@@ -192,6 +192,7 @@ def test_one_symbol_leaves_the_others_as_context_only_in_strict(folder: Path) ->
 
 @pytest.mark.parametrize("semantics", [STRICT, REFERENCE])
 def test_universe_keeps_what_was_listed_in_the_window(folder: Path, semantics: Semantics) -> None:
+    (folder / "config.yaml").write_text("global: {}\n")
     late_ms = START_MS + 20 * HOUR_MS
     write_universe(folder, [("BTC", 0, late_ms), ("ETH", late_ms, late_ms), ("SOL", 0, START_MS)])
     _, universe, _, _ = loaded(MarketRequest(universe_filter=True), semantics)
@@ -257,7 +258,7 @@ def test_a_bar_that_cannot_be_is_refused_in_strict_alone(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"start_ms": START_MS + 40 * HOUR_MS, "end_ms": START_MS + 41 * HOUR_MS},
+        {"start_ms": START_MS + 4 * HOUR_MS, "end_ms": START_MS + 5 * HOUR_MS},
         {"symbol": "BTC"},
     ],
 )
@@ -265,6 +266,9 @@ def test_sub_bars_asked_for_must_be_there_in_strict(
     folder: Path, changes: dict[str, Any], series: str
 ) -> None:
     (folder / "config.yaml").write_text(f"global: {{engine: {{{series}_interval: 5m}}}}\n")
+    hole = (START_MS + 3 * HOUR_MS, START_MS + 6 * HOUR_MS)
+    with contextlib.closing(sqlite3.connect("candles_dbs/candles_5m.db")) as database, database:
+        database.execute("DELETE FROM candles WHERE t BETWEEN ? AND ?", hole)
     request = MarketRequest(auto_scope=False, **changes)
     said = f"must be {series} candles of interval '5m' in candles_dbs/candles_5m.db .* no bars"
     with pytest.raises(DataError, match=said):
