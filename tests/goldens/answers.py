@@ -1,7 +1,8 @@
 """Golden scenarios: their databases, a command line run in this process, and what counts as the same answer.
 
 Rows of trades are matched by (timestamp, symbol, action, reason, size), whatever their order within a timestamp; their
-running balance, which hangs on that order, is left out. Floats agree within 1e-9 of their size.
+running balance, which hangs on that order, is left out. Floats agree within 1e-12 of their size, so that sums may be
+formed in another order and nothing else; indicators, as dumped, are the same text.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from mei.cli import main
 
 HOUR_MS = 3_600_000
 _CANDLES = "symbol TEXT, interval TEXT, t INTEGER, t_close INTEGER, o REAL, h REAL, l REAL, c REAL, v REAL, n INTEGER"
-_CLOSE = 1e-9
-#: Columns of trades.csv have eight decimals.
-_CSV_STEP = 2e-8
+_CLOSE = 1e-12
+#: Columns of trades.csv have eight decimals: the last bit of a float may turn the last of them by one.
+CSV_STEP = 1.001e-8
 
 Scenario = dict[str, Any]
 Runner = Callable[[list[str], Path], "subprocess.CompletedProcess[str]"]
@@ -121,9 +122,9 @@ def faults(root: Path, scenario: Scenario, runner: Runner = in_process) -> list[
         name = output.removeprefix("expected.").removesuffix(".gz")
         kind = "report.json" if name == "stdout.txt" else name
         text = done.stdout if name == "stdout.txt" else read(folder / name)
-        difference = _difference(kind, read(folder / output), text)
-        if difference:
-            found.append(difference)
+        what = difference(kind, read(folder / output), text)
+        if what:
+            found.append(what)
     return found
 
 
@@ -139,21 +140,21 @@ def _faults_of_error(scenario: Scenario, done: subprocess.CompletedProcess[str])
     return found
 
 
-def _difference(kind: str, expected: str, found: str) -> str | None:
+def difference(kind: str, expected: str, found: str) -> str | None:
+    """How file `found` differs from `expected`, or None; `kind` is its name."""
     if kind == "report.json":
         return first_difference(_report(expected), _report(found), kind)
     if kind == "results.jsonl":
         return first_difference(_lines(expected), _lines(found), kind)
-    step = _CSV_STEP if kind == "trades.csv" else 1e-12
-    return first_difference(_table(expected), _table(found), kind, step)
+    if kind == "trades.csv":
+        return first_difference(_table(expected), _table(found), kind, CSV_STEP)
+    return first_difference(expected.splitlines(), found.splitlines(), kind)
 
 
-def first_difference(a: Any, b: Any, where: str, absolute: float = _CLOSE) -> str | None:
+def first_difference(a: Any, b: Any, where: str, absolute: float = 0.0) -> str | None:
     """Where two parsed values differ first, or None."""
     if _is_number(a) and _is_number(b):
-        return (
-            None if _is_close(float(a), float(b), absolute) else f"{where}: {b!r}, expected {a!r}"
-        )
+        return None if is_close(float(a), float(b), absolute) else f"{where}: {b!r}, expected {a!r}"
     if type(a) is not type(b):
         return f"{where}: {b!r}, expected {a!r}"
     if isinstance(a, dict):
@@ -174,10 +175,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_close(a: float, b: float, absolute: float) -> bool:
+def is_close(a: float, b: float, absolute: float) -> bool:
+    """Whether two numbers are the same but for rounding, or `absolute` apart at most."""
     if math.isnan(a) or math.isnan(b):
         return math.isnan(a) and math.isnan(b)
-    return a == b or abs(a - b) <= max(1e-9 * max(abs(a), abs(b)), absolute)
+    return a == b or abs(a - b) <= max(_CLOSE * max(abs(a), abs(b)), absolute)
 
 
 def _report(text: str) -> Any:

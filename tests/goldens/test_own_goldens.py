@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.goldens import answers
 from tests.goldens.answers import Scenario, build_databases, faults, scenarios_of
 
 DATA = Path(__file__).parent / "data"
@@ -68,3 +69,23 @@ def test_a_difference_is_found(root: Path) -> None:
             target = root / mixed_up["dir"] / output
             target.with_name(f"kept.{output}").replace(target)
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "found", "is_same"),
+    [
+        ("report.json", '{"pnl": 1e-6}', '{"pnl": 1.0000000000005e-6}', True),
+        ("report.json", '{"pnl": 1e-6}', '{"pnl": 1.000000000002e-6}', False),
+        ("report.json", '{"price": 1000.0}', '{"price": 1000.000000002}', False),
+        ("results.jsonl", '{"pnl": 0.0}', '{"pnl": 1e-13}', False),
+        ("trades.csv", "price\n0.00000012\n", "price\n0.00000013\n", True),
+        ("trades.csv", "price\n0.00000012\n", "price\n0.00000014\n", False),
+        ("indicators.csv", "rsi\n50.0000\n", "rsi\n50.0000\n", True),
+        ("indicators.csv", "rsi\n50.0000\n", "rsi\n50.000\n", False),
+        ("indicators.csv", "rsi\n0.0000\n", "rsi\n-0.0000\n", False),
+    ],
+)
+def test_small_differences_are_differences(
+    kind: str, expected: str, found: str, is_same: bool
+) -> None:
+    assert (answers.difference(kind, expected, found) is None) is is_same

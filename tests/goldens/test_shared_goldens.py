@@ -7,13 +7,14 @@ import importlib.util
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.goldens.answers import in_process
+from tests.goldens.answers import CSV_STEP, in_process, is_close
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "goldens"
 
@@ -31,6 +32,17 @@ def module_of(path: Path) -> ModuleType:
 def run_here(command: list[str], cwd: Path, **_unused: Any) -> subprocess.CompletedProcess[str]:
     """What the set's own runner calls in place of a process of its own."""
     return in_process(command[1:], cwd)
+
+
+def strictly_close(runner: ModuleType) -> Callable[[float, float, float, float], bool]:
+    """In place of the set's own measure: rounding alone, and the last decimal of trades; dumps as they are."""
+
+    def close(a: float, b: float, _rel: float, absolute: float) -> bool:
+        if absolute == runner.CSV_STEP:
+            return is_close(a, b, CSV_STEP)
+        return is_close(a, b, 0.0) if absolute == runner.TINY else a == b
+
+    return close
 
 
 @pytest.mark.slow
@@ -52,8 +64,9 @@ def test_every_shared_golden_is_met(
     runner = module_of(root / "run_goldens.py")
     processes = SimpleNamespace(run=run_here, TimeoutExpired=subprocess.TimeoutExpired)
     monkeypatch.setattr(runner, "subprocess", processes)
+    monkeypatch.setattr(runner, "close", strictly_close(runner))
     options = argparse.Namespace(
-        cmd="mei-backtester", append="--semantics reference", exact=False, rel=1e-9, timeout=120
+        cmd="mei-backtester", append="--semantics reference", exact=False, rel=1e-12, timeout=120
     )
     scenarios = json.loads((root / "manifest.json").read_text())["scenarios"]
     answers = [runner.run(root, scenario, options) for scenario in scenarios]
