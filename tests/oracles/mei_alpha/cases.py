@@ -230,6 +230,12 @@ FEATURES: tuple[Config, ...] = (
     {"filters.enable_ranging_filter": True, "thresholds.ranging.min_signals": 1},
     {"filters.use_stoch_rsi_filter": True},
     {"filters.require_btc_alignment": True, "thresholds.entry.btc_adx_override": 70.0},
+    # The entries that BTC has to agree to are pullbacks and drifts.
+    {
+        "filters.require_btc_alignment": True,
+        "thresholds.entry.btc_adx_override": 90.0,
+        "thresholds.entry.min_adx": 60.0,
+    },
     {"filters.require_macro_alignment": True, "indicators.ema_slow_window": 4},
     {"filters.require_adx_rising": True},
     {"filters.require_volume_confirmation": True, "filters.vol_confirm_include_prev": False},
