@@ -25,7 +25,8 @@ from mei.model.bars import DAY_MS
 from mei.model.semantics import CHOICES, REFERENCE, STRICT, Semantics
 from mei.workflows.market import MarketRequest
 from mei.workflows.replay import ReplayRequest, run_replay
-from mei.workflows.sweep import SweepRequest, run_sweep
+from mei.workflows.sweep.request import SweepRequest
+from mei.workflows.sweep.run import run_sweep
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -255,8 +256,10 @@ def _sweep(market: MarketRequest, config: Path, folder: Path, semantics: Semanti
     spec = folder / "sweep.yaml"
     spec.write_text("axes:\n- path: trade.sl_atr_mult\n  values: [2.0]\n")
     output = str(folder / "sweep.jsonl")
-    request = SweepRequest(str(spec), market, str(config), semantics=semantics, output=output)
-    numbers = run_sweep(request, _quiet)[0].numbers
+    request = SweepRequest(
+        str(spec), market, str(config), semantics=semantics, output=output, ledger="none"
+    )
+    numbers = run_sweep(request, _quiet).top[0].numbers
     return {
         "pnl_usd": round(numbers.total_pnl_usd, 2),
         "closes": numbers.total_trades,
@@ -281,7 +284,7 @@ def effect(found: Found, switch: str) -> str:
     if switch == "config_errors":
         asked, had = found["cases"]["A"]["reference"]["pnl_usd"], found["mistyped"]["pnl_usd"]
         return f"A: {asked:+,.0f} asked for, {had:+,.0f} run"
-    if switch == "trade_ids":
+    if switch in ("trade_ids", "excursions"):
         return "none"
     cells = []
     for letter, case in found["cases"].items():

@@ -1,8 +1,11 @@
 """Before the services start: their settings must be right, and the folders they share writable for their user.
 
-Runs as root in a container of its own. Volumes are handed to UID:GID. So is what belongs to root in the two folders of
+Runs as root in a container of its own. Volumes are handed to UID:GID. So is what belongs to root in the folders of
 the host (a clone made by root, or a folder the engine made because it was missing); the folders of any other user are
 left alone, and named with the remedy. Exit code 2: a variable is wrong, 6: a folder is not writable.
+
+candles_dbs/ must be writable for the services of profile `live` only. Compose tells of profiles in COMPOSE_PROFILES,
+not of --profile or of services started by name; where nobody tells, data_ingester does at /ready.
 """
 
 from __future__ import annotations
@@ -13,8 +16,11 @@ from pathlib import Path
 
 VOLUMES = (Path("/shared"), Path("/data"), Path("/models"), Path("/cache"))
 RESEARCH, RESULTS = Path("/research"), Path("/results")
+CANDLES = Path("/app/candles_dbs")
 ROOT = 0
 EXIT_CONFIG, EXIT_NOT_WRITABLE = 2, 6
+#: A bar is there 2 s and two passes after it closed at the latest, and INGEST_SECONDS may lie between these, s.
+PASSES_S = 30.0
 
 
 class Refusal(Exception):
@@ -30,12 +36,16 @@ def main() -> int:
     try:
         uid, gid = number("UID"), number("GID")
         check_ledger(os.environ.get("LEDGER_DB", ""))
+        check_paper_db(os.environ.get("AI_QUANT_PAPER_DB_PATH", ""))
         check_settings()
         for folder in VOLUMES:
             hand_over(folder, uid, gid)
         if not has_candles(RESEARCH):
             make_writable("RESEARCH_DIR", RESEARCH, uid, gid)
         make_writable("RESULTS_DIR", RESULTS, uid, gid)
+        if runs_live():
+            make_writable("CANDLES_DIR", CANDLES, uid, gid)
+        hand_over_roots(CANDLES, uid, gid)
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return refusal.exit_code
@@ -62,22 +72,62 @@ def check_ledger(text: str) -> None:
         )
 
 
+def check_paper_db(text: str) -> None:
+    """A relative path would end up in the read-only image."""
+    if text and not text.startswith("/"):
+        raise Refusal(
+            EXIT_CONFIG,
+            f"AI_QUANT_PAPER_DB_PATH must be a file under /results/ in the containers, was {text!r}: unset it",
+        )
+
+
 def check_settings() -> None:
     """A service that refuses its settings would be restarted for ever; here they are refused once."""
     from mei.model.errors import MeiError
     from mei.policy.decide import Policy
     from services.backtest_runner.app.settings import Settings as RunnerSettings
+    from services.data_ingester.app.settings import Settings as IngesterSettings
+    from services.ml_scheduler.app.settings import Settings as SchedulerSettings
     from services.ml_service.app.settings import Settings as MlSettings
+    from services.paper_trader.app.settings import Settings as PaperSettings
     from services.param_controller.app.settings import Settings as PolicySettings
+    from services.sweep_worker.app.settings import Settings as SweepSettings
 
     try:
         RunnerSettings.load()
-        MlSettings.load().check()
+        trainer = MlSettings.load()
+        trainer.check()
+        trainer.check_window()
         controller = PolicySettings.load()
         controller.schemas()
         Policy.parse(controller.policy)
+        SweepSettings.load().check()
+        ingester = IngesterSettings.load()
+        ingester.check()
+        SchedulerSettings.load().check()
+        paper = PaperSettings.load()
+        paper.check()
     except MeiError as error:
         raise Refusal(error.exit_code, str(error)) from error
+
+    if paper.paper_clock == "wall":
+        check_grace(paper.bar_grace_seconds, ingester.ingest_seconds)
+
+
+def check_grace(grace_s: float, ingest_s: float) -> None:
+    """The trader never takes a bar that comes after its grace; data_ingester must be able to bring it before."""
+    if ingest_s > 0 and grace_s <= ingest_s + PASSES_S:
+        raise Refusal(
+            EXIT_CONFIG,
+            f"BAR_GRACE_SECONDS must be more than INGEST_SECONDS ({ingest_s:g}) + {PASSES_S:g}, was {grace_s:g}: bars "
+            "that come last would be lost to the trader; raise it (where all are there it is not waited)",
+        )
+
+
+def runs_live() -> bool:
+    """Whether COMPOSE_PROFILES says so."""
+    profiles = {part.strip() for part in os.environ.get("COMPOSE_PROFILES", "").split(",")}
+    return bool(profiles & {"live", "*"})
 
 
 def hand_over(folder: Path, uid: int, gid: int) -> None:
@@ -98,9 +148,7 @@ def make_writable(variable: str, folder: Path, uid: int, gid: int) -> None:
         return
     owner = folder.stat().st_uid
     if owner in (ROOT, uid):
-        for path in (folder, *folder.rglob("*")):
-            if path.lstat().st_uid == ROOT:
-                try_chown(path, uid, gid)
+        hand_over_roots(folder, uid, gid)
     if not is_writable(folder, uid, gid):
         raise Refusal(
             EXIT_NOT_WRITABLE,
@@ -108,6 +156,13 @@ def make_writable(variable: str, folder: Path, uid: int, gid: int) -> None:
             f"give UID=$(id -u) GID=$(id -g), or sudo chown -R {uid}:{gid} the folder",
         )
     print(f"{folder.name}/ belonged to root: handed over to UID {uid}, GID {gid}", flush=True)
+
+
+def hand_over_roots(folder: Path, uid: int, gid: int) -> None:
+    """Give the user what belongs to root; the folder itself may stay another's, who only lets it be read."""
+    for path in (folder, *folder.rglob("*")):
+        if path.lstat().st_uid == ROOT:
+            try_chown(path, uid, gid)
 
 
 def is_writable(folder: Path, uid: int, gid: int) -> bool:

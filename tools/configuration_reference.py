@@ -31,7 +31,9 @@ live:              # the same sections, merged last with --live
 ```
 
 Order, later wins: defaults, `global`, `symbols.<SYM>`, `live`. A symbol's section is looked up by its exact name,
-then in upper case. Mappings are merged key by key; anything else replaces what was there; a null or an empty section
+then in upper case; a run tells which sections belong to none of its symbols. `engine` and `trade.max_open_positions`,
+`trade.max_total_margin_pct` and `trade.max_entry_orders_per_loop` are read once for all symbols; in strict they may not
+stand under one. Mappings are merged key by key; anything else replaces what was there; a null or an empty section
 changes nothing.
 
 Values have the types of YAML 1.2: `true` and `false` are the only booleans (`yes` and `on` are text), `010` and `1_000`
@@ -46,7 +48,7 @@ whole file with a `[config]` line, a missing file and unknown keys are passed ov
 
 A sweep may set every key but those of `engine`, by number: a boolean is false for 0 and true otherwise, a uint is cut
 to whole (less than 0 is 0), the words of an enumeration count from 0 in the order given, and larger numbers are the
-last.
+last. Strict takes 0 and 1, whole numbers and the numbers of words only.
 Either of `indicators.ave_avg_atr_window` and `thresholds.entry.ave_avg_atr_window` sets both.
 
 The column "used by": S gates and signals, F entry filters, Z sizing, X exits, L the loop, C the command line,

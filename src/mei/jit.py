@@ -55,16 +55,19 @@ def cache_dir(part: str = "") -> Path:
     return Path.home() / ".cache" / "mei" / "numba" / name
 
 
-def is_cold() -> bool:
-    """No kernel of these sources has been compiled on this machine yet."""
-    return not cache_dir().exists()
+def is_cold(kernel: str) -> bool:
+    """No `kernel` (`<module>.<function>`) of these sources has been compiled on this machine yet."""
+    return next(cache_dir().rglob(f"{kernel}-*.nbi"), None) is None
 
 
-def compiled(function: F, folder: str = "", *, is_kept: bool = True) -> F:
+def compiled(
+    function: F, folder: str = "", *, is_kept: bool = True, is_part: bool | None = None
+) -> F:
     """Compile a plain function for the CPU: no fastmath, no division errors, GIL released, cached on disk.
 
     folder: below the cache folder; functions that share a source line but call different things must not share it.
-    is_kept: false for what only other compiled functions call.
+    is_kept: false for what only other compiled functions call. is_part: make it part of each caller's code (True), with
+    what it calls, or leave that to the compiler (False); None = as in its caller.
     `error_model="numpy"` makes x/0 an infinity instead of an exception, as on the GPU; rules guard every division.
     """
     import numba
@@ -75,6 +78,8 @@ def compiled(function: F, folder: str = "", *, is_kept: bool = True) -> F:
     options: dict[str, Any] = (
         {"_nrt": False} if function.__module__.startswith("mei.rules.") else {}
     )
+    if is_part is not None:
+        options["forceinline"] = is_part
     jitted: F = numba.njit(
         function, cache=is_kept, nogil=True, error_model="numpy", fastmath=False, **options
     )

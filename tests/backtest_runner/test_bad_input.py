@@ -86,6 +86,16 @@ def test_good_candles_of_the_same_table_are_accepted(bench: Bench) -> None:
         ("FEE_BP", "-2.5", ("FEE_BP", "greater than or equal to 0", "'-2.5'")),
         ("TRAINING", "sometimes", ("TRAINING", "'first_only'", "'sometimes'")),
         ("TIMEFRAME", "1x", ("TIMEFRAME", "such as 1m", "'1x'")),
+        (
+            "TIMEFRAME",
+            "1h",
+            ("no model would ever be trained", "TIMEFRAME=1h", "set TRAIN_WINDOW_DAYS=24,"),
+        ),
+        (
+            "TRAIN_MIN_POINTS",
+            "1381",
+            ("1 days hold 1440 bars", "TRAIN_WINDOW_DAYS=2, TRAIN_MIN_POINTS=1380, EXACTLY"),
+        ),
         ("START_TS", "yesterday", ("START_TS", "2023-01-31", "'yesterday'")),
         ("SYMBOLS", ",", ("SYMBOLS", "at least one")),
         ("SYMBOLS", "DOGE/USDT", ("DOGE",)),

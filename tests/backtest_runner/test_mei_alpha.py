@@ -25,6 +25,7 @@ from mei.policy.schemas import load_schemas
 from mei.rules.mei_alpha.codes import END_OF_BACKTEST
 from mei.rules.mei_alpha.keys import BY_PATH, DEFAULTS
 from mei.rules.mei_alpha.reasons import reason_text
+from mei.strategies.mei_alpha import MeiAlpha
 from tests.backtest_runner.conftest import ROOT, Bench
 from tests.backtest_runner.test_replay_equality import as_action, write_candles
 from tests.momentum_breakout.market import candles_of, with_holes
@@ -265,6 +266,19 @@ def test_wrong_settings_are_one_line(bench: Bench, section: dict[str, Any], said
     assert code == 2
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_layers_of_symbols_that_a_run_has_not_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layers = ", ".join(f"{name}: {{trade: {{leverage: 2}}}}" for name in ("BTC", "ETHUSDT", "XRP"))
+    (tmp_path / "alpha.yaml").write_text(f"symbols: {{{layers}}}\n")
+    configured = {"strategy_file": "alpha.yaml"}
+    settings = MeiAlpha.resolved(configured, tmp_path, ("BTC/USDT", "BTC/USDC", "ETH/USDT"))
+    assert set(settings["symbols"]) == {"BTC/USDT", "BTC/USDC", "ETH/USDT"}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/alpha.yaml: without effect, SYMBOLS has no such symbol: symbols.XRP"
+    ]
 
 
 @pytest.mark.parametrize(

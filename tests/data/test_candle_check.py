@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from mei.data.candle_check import refuse_impossible
+from mei.data.candle_check import refuse_impossible, refuse_month, refuse_spacing
 from mei.model.candles import Candles, offsets_of
-from mei.model.errors import DataError
+from mei.model.errors import ConfigError, DataError
 
 START_MS = 1_679_661_600_000
 
@@ -73,3 +73,60 @@ def test_further_bars_are_counted_and_odd_times_told() -> None:
     candles.open_ms[0] = -(10**17)
     with pytest.raises(DataError, match=r"BTC \(1h\) at t=-1\d+ .*and 1 more bars"):
         refuse_impossible(candles, "x.db")
+
+
+HOUR_MS = 3_600_000
+
+
+def opening(label: str, label_ms: int, *minutes: int) -> Candles:
+    """Three bars of BTC as the label says, and ETH with bars that open at these minutes."""
+    opens = [0, 60, 120] if label == "1h" else [0, 1, 2]
+    open_ms = START_MS + 60_000 * np.array([*opens, *minutes], dtype=np.int64)
+    px = np.ones(len(open_ms))
+    offsets = offsets_of([3, len(minutes)])
+    return Candles(label, label_ms, ("BTC", "ETH"), offsets, open_ms, px, px, px, px, px)
+
+
+@pytest.mark.parametrize(
+    "minutes",
+    [
+        (),
+        (7,),
+        (0, 60, 120),
+        (0, 300, 600),  # two holes can be chance
+        (0, 60, 120, 180, 360, 540, 720),  # as many holes of one length as bars without one
+        (17, 77, 137),  # off the full hour, but an hour apart
+    ],
+)
+def test_bars_with_holes_are_what_their_label_says(minutes: tuple[int, ...]) -> None:
+    refuse_spacing(opening("1h", HOUR_MS, *minutes), "x.db")
+
+
+def test_bars_longer_than_their_label_are_refused() -> None:
+    hours = tuple(range(0, 60 * 6, 60))
+    said = r"x.db: bars labelled 1m must open 1m apart, those of ETH mostly open 1h apart \(5 of 5"
+    with pytest.raises(DataError, match=said + ".* --timeframe 1h"):
+        refuse_spacing(opening("1m", 60_000, *hours), "x.db")
+    with pytest.raises(DataError, match=r"mostly open 1h apart \(3 of 5 .*from 2023-03-24T12:40"):
+        refuse_spacing(opening("1m", 60_000, 0, 1, 2, 62, 122, 182), "x.db")
+    refuse_spacing(opening("1m", 0, *hours), "x.db")
+
+
+def test_bars_shorter_than_their_label_are_refused() -> None:
+    said = (
+        r"x.db: bars labelled 1h must open at least 1h apart, those of ETH at 2023-03-24T14:40:00Z and "
+        r"2023-03-24T14:45:00Z open 5m apart.*--timeframe 5m --resample 1h"
+    )
+    with pytest.raises(DataError, match=said):
+        refuse_spacing(opening("1h", HOUR_MS, 0, 60, 120, 125, 180, 240, 300), "x.db")
+
+
+@pytest.mark.parametrize(("label", "meant"), [("1M", "1m"), ("12M", "12m")])
+def test_months_are_not_taken_for_minutes(label: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"--interval must .* '{label}', which .* {meant} .min"):
+        refuse_month(label, "--interval")
+
+
+@pytest.mark.parametrize("label", ["", "1m", "1H", "1D", "M", "MAX", "1Mo"])
+def test_other_labels_are_no_months(label: str) -> None:
+    refuse_month(label, "--interval")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -67,6 +66,45 @@ def test_the_earlier_file_wins_for_every_bar_of_a_long_series(tmp_path: Path) ->
 def test_a_bar_that_stands_twice_in_a_file_without_key_is_taken_once(tmp_path: Path) -> None:
     rows = [bar("BTC", 1, c=1.0), bar("BTC", 0, c=2.0), bar("BTC", 1, c=3.0)]
     assert load(make(tmp_path / "a.db", UNTYPED, rows)).close.tolist() == [2.0, 1.0]
+
+
+def told_differing(*files: Path) -> list[str]:
+    """What is told of bars that differ between files."""
+    told: list[str] = []
+    load_candles(",".join(map(str, files)), "1h", tell=told.append)
+    return [line for line in told if "Warning" in line]
+
+
+def test_bars_that_differ_between_files_are_counted_and_the_first_is_told(tmp_path: Path) -> None:
+    hot = make(
+        tmp_path / "hot.db",
+        CANDLES,
+        [bar("ETH", hour) for hour in range(4, 8)] + [bar("BTC", 3), bar("SOL", 1)],
+    )
+    part = make(
+        tmp_path / "part.db",
+        CANDLES,
+        [
+            bar("ETH", 4),
+            bar("ETH", 5, v=9.0),
+            bar("ETH", 6, c=1.0),
+            bar("ETH", 7, o=1.0),
+            bar("BTC", 3, h=500.0),
+        ],
+    )
+    (line,) = told_differing(hot, part)
+    assert "must be the same wherever it stands, 4 bars (1h) of 2 symbols are not" in line
+    assert f'BTC at 2023-11-15T03:00:00Z with h=113.25 in "{hot}" and h=500.0 in "{part}"' in line
+    assert "the one of the earlier file is taken" in line
+    assert f'h=500.0 in "{part}" and h=113.25 in "{hot}"' in told_differing(part, hot)[0]
+
+
+def test_bars_that_are_alike_in_all_files_are_not_told(tmp_path: Path) -> None:
+    files = [make(tmp_path / f"{number}.db", CANDLES, [bar("BTC", 1)]) for number in range(3)]
+    assert told_differing(*files) == []
+    third = make(tmp_path / "3.db", CANDLES, [bar("BTC", 1, l=1.0), bar("BTC", 2)])
+    assert "1 bars (1h) of 1 symbols" in told_differing(*files, third)[0]
+    assert f'l=1.0 in "{third}"' in told_differing(*files, third)[0]
 
 
 def test_parts_of_a_directory_are_the_whole(tmp_path: Path) -> None:
@@ -272,18 +310,3 @@ def test_the_length_of_a_label(label: str, length_ms: int) -> None:
 def test_a_label_that_is_no_length_of_time_is_read_all_the_same(tmp_path: Path) -> None:
     candles = load(make(tmp_path / "a.db", CANDLES, [bar("BTC", 0, "tick")]), "tick")
     assert (candles.interval_ms, candles.n_rows) == (0, 1)
-
-
-def test_a_large_set_loads_fast(tmp_path: Path) -> None:
-    db = make(tmp_path / "a.db", CANDLES)
-    # In the order of a collector: all symbols of an hour, then the next hour.
-    rows = (bar(f"S{number:02}", hour) for hour in range(2942) for number in range(51))
-    with closing(sqlite3.connect(db)) as database, database:
-        database.executemany(f"INSERT INTO candles VALUES ({','.join('?' * 11)})", rows)
-    took_s = []
-    for _ in range(3):
-        start = time.perf_counter()
-        assert load(db).n_rows == 150_042
-        took_s.append(time.perf_counter() - start)
-    # About 0.2 s alone on the machine; the room is for a machine with other work.
-    assert min(took_s) < 0.8, took_s

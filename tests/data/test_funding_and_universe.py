@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mei.data.funding_db import load_funding
+from mei.data.funding_db import funding_extents, load_funding
 from mei.data.funding_file import read_funding
 from mei.data.universe_db import active_symbols
 from mei.model.candles import FundingRates
@@ -68,6 +68,15 @@ def test_a_rate_that_is_none_is_named(tmp_path: Path, row: tuple[object, ...], s
         rates(db)
     assert str(caught.value).startswith(f"{db}: ")
     assert said in str(caught.value)
+
+
+def test_the_extents_are_those_of_every_symbol_in_any_unit(tmp_path: Path) -> None:
+    rows = [("SOL", 17, 0.1), ("BTC", 9, 0.1), ("BTC", 1_700_000_000, 0.1), ("BTC", 50, 0.1)]
+    path = make(tmp_path / "f.db", FUNDING, [(*row, None) for row in rows])
+    assert funding_extents(str(path)) == {"BTC": (9, 1_700_000_000), "SOL": (17, 17)}
+    odd = make(tmp_path / "g.db", FUNDING, [("BTC", "soon", 0.1, None)])
+    with pytest.raises(DataError, match=r"time must be an integer .* found 'soon' of BTC"):
+        funding_extents(str(odd))
 
 
 def test_what_is_no_funding_database_is_named(tmp_path: Path) -> None:
@@ -158,3 +167,15 @@ def test_faulty_rates_can_be_dropped_and_are_counted(tmp_path: Path) -> None:
     read = read_funding(path, "drop")
     assert (read.time_ms.tolist(), read.rate.tolist()) == ([NOW, NOW + 9], [1.0, 4.0])
     assert read.describe().endswith("; dropped 3 rows")
+
+
+@pytest.mark.parametrize(("hours", "is_told"), [(1, False), (8, True)])
+def test_files_of_rates_that_are_not_hourly_say_what_that_means(
+    tmp_path: Path, hours: int, is_told: bool
+) -> None:
+    rows = "".join(f"{START_MS + number * hours * HOUR_MS},0.1\n" for number in range(4))
+    path = tmp_path / "f.csv"
+    path.write_text(f"timestamp,funding_rate\n{rows}")
+    said = read_funding(path).describe()
+    assert f"mostly every {hours} h" in said
+    assert ("every full hour pays the newest rate" in said) == is_told

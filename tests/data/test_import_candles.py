@@ -13,6 +13,7 @@ import pytest
 from mei.cli.main import run
 from mei.data.candle_db import load_candles
 from mei.data.funding_db import load_funding
+from mei.data.stream import MAX_LISTED_GAPS
 from tests.data.candles import HEADER, START_MS, csv, klines, minutes, packed_zip, put, row
 from tests.data.databases import CANDLES, assert_same, content, load, make
 
@@ -196,6 +197,43 @@ def test_gaps_are_filled_or_refused_if_wanted(
     assert "1 gaps (3 bars filled)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("policy", ["keep", "drop", "ffill"])
+def test_bars_longer_than_the_timeframe_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: str
+) -> None:
+    hours = [row(minute) for minute in range(46, 46 + 60 * 200, 60)]
+    path = put(tmp_path / "r", "a.csv", csv(*hours))
+    arguments = ("--file", path, "--symbol", "BTC", "--db", tmp_path / "x.db")
+    _, said = refused(capsys, *arguments, "--timeframe", "1m", "--gap-policy", policy)
+    assert f"{path}: bars of --timeframe 1m must open 1m apart, those of BTC mostly" in said
+    assert "open 1h apart (199 gaps in 200 bars): give --timeframe 1h" in said
+    assert not (tmp_path / "x.db").exists()
+    imported(*arguments, "--timeframe", "1h", "--gap-policy", policy)
+
+
+def test_all_gaps_count_although_only_the_first_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = [*minutes(0, MAX_LISTED_GAPS + 100), *(row(60 * hour) for hour in range(200, 1400))]
+    path = put(tmp_path / "r", "a.csv", csv(*mixed))
+    arguments = ("--file", path, "--symbol", "BTC", "--db", tmp_path / "x.db")
+    assert "give --timeframe 1h" in refused(capsys, *arguments, "--timeframe", "1m")[1]
+
+
+def test_bars_shorter_than_the_timeframe_are_told_how_to_become_longer(
+    research: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = research / "BTC_USDT/1m/a.csv"
+    arguments = ("--file", path, "--symbol", "BTC", "--timeframe", "1h", "--db", tmp_path / "x.db")
+    assert "--timeframe 1m --resample 1h" in refused(capsys, *arguments)[1]
+
+
+def test_many_holes_are_no_longer_bars(tmp_path: Path) -> None:
+    some = [row(minute) for minute in range(300) if minute % 7 not in (3, 5)]
+    path = put(tmp_path / "r", "a.csv", csv(*some))
+    imported("--file", path, "--symbol", "B", "--db", tmp_path / "x.db", "--timeframe", "1m")
+
+
 def test_funding_rates_are_taken_in_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +263,8 @@ BAD_CHOICES = [
         2,
         "must be a number and one of",
     ),
+    ("months", "--db a.db --timeframe 1M --symbols BTC/USDT", 2, "did you mean 1m (minutes)"),
+    ("to months", "--db a.db --timeframe 1m --resample 1M", 2, "--resample must be a length"),
     ("file without symbol", "--db a.db --file f.csv --timeframe 1m", 2, "belong together"),
     ("symbol without file", "--db a.db --symbol BTC --timeframe 1m", 2, "belong together"),
     (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mei.data.init_state import init_state_text, read_init_state
-from mei.model.errors import DataError
+from mei.model.errors import DataError, OutputError
 from mei.model.replay import InitPosition, InitState
 
 LEAST = {
@@ -31,13 +31,17 @@ def content(*positions: dict[str, Any], **top: Any) -> dict[str, Any]:
 
 
 def read(
-    folder: Path, what: Any, symbols: tuple[str, ...] = ("BTC", "ETH")
+    folder: Path,
+    what: Any,
+    symbols: tuple[str, ...] = ("BTC", "ETH"),
+    *,
+    strict: bool = False,
 ) -> tuple[InitState, list[str]]:
     """The state read from `what`, and what was told."""
     path = folder / "state.json"
     path.write_text(what if isinstance(what, str) else json.dumps(what))
     told: list[str] = []
-    return read_init_state(str(path), symbols, told.append), told
+    return read_init_state(str(path), symbols, told.append, strict=strict), told
 
 
 def test_least_position_gets_defaults(tmp_path: Path) -> None:
@@ -92,6 +96,51 @@ def test_later_position_of_a_symbol_wins_and_unknown_confidence_is_medium(tmp_pa
     assert [(p.qty, p.confidence) for p in state.positions] == [(9.0, 1)]
 
 
+SOUND = LEAST | {"trailing_sl": 99, "adds_count": 1, "open_time_ms": 5, "last_add_time_ms": 6}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": 0}, "size of .* must be above 0, is 0;"),
+        ({"size": -1.5}, "size of .* must be above 0, is -1.5;"),
+        ({"entry_price": 0.0}, "entry_price of .* must be above 0"),
+        ({"entry_atr": -1}, "entry_atr of .* must be 0 or more"),
+        ({"trailing_sl": 0}, "trailing_sl of .* must be null or above 0"),
+        ({"leverage": 0}, "leverage of .* must be above 0"),
+        ({"margin_used": -0.1}, "margin_used of .* must be 0 or more, is -0.1"),
+        ({"entry_adx_threshold": -1}, "entry_adx_threshold of .* must be 0 or more"),
+        ({"open_time_ms": -1}, "open_time_ms of .* must be 0 or more"),
+        ({"last_add_time_ms": -1}, "last_add_time_ms of .* must be 0 or more"),
+        ({"confidence": "sure"}, 'confidence of .* must be one of low, medium, high, is "sure"'),
+        ({"side": "flat"}, 'side of .* must be one of long, short, is "flat"'),
+        ({"symbol": "BTC"}, r"positions\[2\] \(BTC\) is of the symbol of positions\[0\]"),
+    ],
+)
+def test_strict_refuses_what_nobody_can_hold(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    third = SOUND | {"symbol": "XRP"}
+    positions = [SOUND, SOUND | {"symbol": "ETH"}, third | change]
+    for version in ({}, {"version": 2, "continuation": {}}):
+        read(tmp_path, content(*positions[:2], third, **version), strict=True)
+        with pytest.raises(DataError, match=words) as caught:
+            read(tmp_path, content(*positions, **version), strict=True)
+        assert str(caught.value).startswith(str(tmp_path / "state.json"))
+        assert "positions[2]" in str(caught.value)
+    read(tmp_path, content(*positions))
+
+
+def test_margin_and_atr_of_nothing_are_sound(tmp_path: Path) -> None:
+    nothing = LEAST | {"entry_atr": 0, "margin_used": 0, "trailing_sl": None}
+    assert len(read(tmp_path, content(nothing), strict=True)[0].positions) == 1
+
+
+def test_numbers_that_json_has_not_are_no_state() -> None:
+    with pytest.raises(OutputError, match="must hold finite numbers"):
+        init_state_text(InitState(1, "paper", 7, float("inf")))
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -134,10 +183,10 @@ def test_what_is_wrong_is_named_with_the_file(tmp_path: Path, what: Any, words: 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
-        read_init_state(str(tmp_path / "absent.json"), (), lambda line: None)
+        read_init_state(str(tmp_path / "absent.json"), (), lambda line: None, strict=True)
     (tmp_path / "b.json").write_bytes(b"\xff")
     with pytest.raises(DataError, match="UTF-8"):
-        read_init_state(str(tmp_path / "b.json"), (), lambda line: None)
+        read_init_state(str(tmp_path / "b.json"), (), lambda line: None, strict=True)
 
 
 def test_zero_balance_is_allowed(tmp_path: Path) -> None:

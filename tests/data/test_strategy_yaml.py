@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mei.data.strategy_faults import written
 from mei.data.strategy_yaml import Layers, load_layers
 from mei.model.errors import ConfigError
 from mei.model.semantics import REFERENCE, STRICT, Semantics
-from mei.rules.mei_alpha.keys import DEFAULTS, KEYS, Config, Key
+from mei.rules.mei_alpha.keys import DEFAULTS, KEYS, OF_PORTFOLIO, Config, Key
 
 SCENARIOS = Path(__file__).resolve().parents[2].parent / "shared" / "goldens" / "scenarios"
 
@@ -332,6 +333,35 @@ def test_a_missing_file_is_the_defaults_in_reference_and_an_error_in_strict(tmp_
         load_layers(path, live=True, semantics=STRICT, tell=told.append)
 
 
+def test_a_symbol_that_is_the_whole_portfolio_may_have_its_settings(desk: Desk) -> None:
+    text = "symbols: {BTC: {trade: {max_open_positions: 3}}}"
+    layers = desk.layers(text, replace(STRICT, symbol_layer="alone"))
+    assert changed(layers.for_symbol("BTC")) == {"trade.max_open_positions": 3}
+    assert "max_open_positions would have no effect" in desk.refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("layer", "near"),
+    [
+        ("btcusdt", "BTCUSDT"),
+        ("BTC", "BTCUSDT"),
+        ("SOLUSDTX", "SOL"),
+        ("BTCUSD", "BTCUSDT"),
+        ("ETHUSDC", ""),
+        ("Sol", "SOL"),
+    ],
+)
+def test_layers_of_no_symbol_are_found_with_what_may_be_meant(
+    desk: Desk, layer: str, near: str
+) -> None:
+    text = f"symbols: {{{layer}: {{trade: {{leverage: 2}}}}, XRP: , BTCUSDT: , sol: }}"
+    layers = desk.strict(text)
+    assert layers.unmatched(["BTCUSDT", "sol", "XRP", "ADA"]) == (
+        {layer: near.replace("SOL", "sol")}
+    )
+    assert layers.unmatched([layer, "BTCUSDT", "sol", "XRP"]) == {}
+
+
 def test_a_folder_is_unreadable(tmp_path: Path) -> None:
     told: list[str] = []
     layers = load_layers(tmp_path, live=False, semantics=REFERENCE, tell=told.append)
@@ -352,6 +382,12 @@ def test_a_folder_is_unreadable(tmp_path: Path) -> None:
         ("global: {5: 1}",
          "global.5 is not a setting: there are trade, indicators, filters, market_regime, thresholds, engine"),
         ("symbols: {BTC: {leverage: 2}}", "symbols.BTC.leverage is not a setting, did you mean trade.leverage?"),
+        ("symbols: {BTC: {trade: {max_total_margin_pct: 0.5, max_open_positions: ~, leverage: 2}}}",
+         "symbols.BTC.trade.max_total_margin_pct would have no effect, it is read once for all symbols: put it under "
+         "global (global.trade.max_total_margin_pct)"),
+        ("symbols: {BTC: {engine: {exit_interval: 5m}}}",
+         "symbols.BTC.engine.exit_interval would have no effect, it is read once for all symbols: put it under "
+         "global (global.engine.exit_interval)"),
         ("symbols: {7: {}}", "a symbol under symbols must be text, was 7"),
         ("symbols: {BTC: 5}", "symbols.BTC must be a mapping, was 5"),
         ("live: {global: {}}", "live.global is not a setting: sections such as trade stand here"),
@@ -457,9 +493,10 @@ def test_the_defaults_written_out_are_the_defaults(
     chosen: set[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     tree = nested({path: DEFAULTS[path] for path in chosen})
+    of_symbol = nested({path: DEFAULTS[path] for path in chosen - set(OF_PORTFOLIO)})
     desk = Desk(tmp_path_factory.getbasetemp())
     for semantics in (REFERENCE, STRICT):
-        text = json.dumps({"global": tree, "symbols": {"BTC": tree}, "live": tree})
+        text = json.dumps({"global": tree, "symbols": {"BTC": of_symbol}, "live": tree})
         layers = desk.layers(text, semantics, live=True)
         assert layers.portfolio == layers.for_symbol("BTC") == DEFAULTS
         assert desk.told == []

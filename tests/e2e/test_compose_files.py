@@ -11,8 +11,15 @@ from tests.e2e.composed import FILES, ROOT
 
 #: Paths in the containers and the services' addresses there are fixed; JSON is what a container logs.
 FIXED = {"RESEARCH_DIR", "RESULTS_DIR", "DATA_INCOMING", "MODELS_DIR", "CONFIG_DIR", "ML_SERVICE"}
-FIXED |= {"PARAM_CONTROLLER"}
-OTHER_DEFAULT = {"LEDGER_DB": "/shared/manifest.sqlite", "LOG_FORMAT": "json"}
+FIXED |= {"PARAM_CONTROLLER", "CANDLES_DIR"}
+OTHER_DEFAULT = {
+    "LEDGER_DB": "/shared/manifest.sqlite",
+    "LOG_FORMAT": "json",
+    "AI_QUANT_PAPER_DB_PATH": "/results/trading_engine.db",
+    "AI_QUANT_KILL_SWITCH_FILE": "/results/pause",
+    "INGEST_SECONDS": "30.0",
+    "SWEEP_SCHEDULER": "tcp://dask_scheduler:8786",
+}
 
 
 def environments() -> dict[str, dict[str, str]]:
@@ -45,3 +52,10 @@ def test_ports_are_published_on_loopback_only() -> None:
     for name in FILES:
         for service in yaml.safe_load((ROOT / name).read_text())["services"].values():
             assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_the_example_names_what_containers_have_otherwise() -> None:
+    head, _, _ = (ROOT / ".env.example").read_text().partition("\n\n")
+    assert set(re.findall(r"\b[A-Z][A-Z_]*_[A-Z]+\b", head)) == FIXED | set(OTHER_DEFAULT) | {
+        "COMPOSE_FILE"
+    }

@@ -34,6 +34,8 @@ def make_up(composed: Composed, **settings: str) -> tuple[int, list[str]]:
         ("EXACTLY_ONCE", "perhaps"),
         ("POLICY", "greedy"),
         ("LEDGER_DB", "shared/manifest.sqlite"),
+        ("PAPER_LOOKBACK", "many"),
+        ("BAR_GRACE_SECONDS", "7"),
     ],
 )
 def test_wrong_variable_is_one_line_and_code_2(

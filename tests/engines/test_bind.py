@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mei.engines import bind
 from mei.engines.bind import bind_cpu
+from mei.rules import mei_alpha
+from mei.rules.mei_alpha.subbars import next_row
+from mei.rules.mei_alpha.walk import walk_step
 
 GENERIC = '''
 """A walk that knows no strategy."""
@@ -115,3 +120,17 @@ def test_two_rules_of_one_line_are_two_rules(
     for rule, expected in zip(rules, (4.0, 6.0, 3.0, 1.0), strict=True):
         bind_cpu(walk, {"score": rule})(np.full(3, 2.0), scores[:, 0])
         assert scores[:, 0].tolist() == [expected] * 3
+
+
+def test_what_is_seldom_is_a_rule_that_would_be_part_of_its_caller() -> None:
+    named = set()
+    for path in Path(mei_alpha.__path__[0]).glob("*.py"):
+        module = import_module(f"{mei_alpha.__name__}.{path.stem}")
+        for name in getattr(module, "SELDOM", ()):
+            named.add(name)
+            rule = getattr(module, name)
+            assert rule.__module__ == module.__name__
+            assert bind._is_part(rule) is False
+    assert "walk_sub_bars" in named
+    assert bind._is_part(walk_step) is True
+    assert bind._is_part(next_row) is None

@@ -106,6 +106,16 @@ def test_drawdowns_are_two_maxima_on_their_own() -> None:
     assert max_drawdown(np.array([math.inf, math.inf])) == (0.0, 0.0)
 
 
+def test_drawdowns_of_a_part_fall_from_the_peak_before_it() -> None:
+    curve = np.array([90.0, 80.0, 120.0, 100.0])
+    assert max_drawdown(curve) == (20.0, 20.0 / 120.0)
+    assert max_drawdown(curve, 110.0) == (30.0, 30.0 / 110.0)
+    assert max_drawdown(curve, 50.0) == (20.0, 20.0 / 120.0)
+    assert max_drawdown(np.array([]), 110.0) == (0.0, 0.0)
+    result = result_of([], curve=[(1, 90.0), (2, 80.0)], peak_usd=100.0)
+    assert replay_numbers(result, []).max_drawdown_usd == 20.0
+
+
 def test_sharpe_takes_the_last_point_of_each_day() -> None:
     days = [0, DAY_MS - 1, DAY_MS, 2 * DAY_MS - 1, 2 * DAY_MS]
     values = [1.0, 100.0, 55.0, 150.0, 120.0]
@@ -114,6 +124,12 @@ def test_sharpe_takes_the_last_point_of_each_day() -> None:
     deviation = math.sqrt(sum((r - mean) ** 2 for r in returns) / 2)
     found = sharpe_ratio(np.array(days), np.array(values))
     assert found == pytest.approx(mean / deviation * math.sqrt(365.0), rel=1e-13)
+
+
+def test_sharpe_squares_by_multiplying() -> None:
+    """As compiled sums of a sweep do; here a power of 2 ends in another last bit (glibc 2.36)."""
+    found = sharpe_ratio(np.arange(4) * DAY_MS, np.array([119.39, 125.45, 100.19, 102.38]))
+    assert found.hex() == "-0x1.d1c2d7c7ecbb5p+2"
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,27 @@ def test_wrong_value_names_variable_and_value(
     assert "\n" not in str(caught.value)
 
 
+def test_a_window_that_can_never_train_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LEDGER_DB", str(tmp_path / "manifest.sqlite"))
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("TIMEFRAME", "1h")
+    with pytest.raises(ConfigError, match="TIMEFRAME=1h: no model would ever be trained"):
+        create_app()
+    for name, value in (
+        ("TRAIN_WINDOW_DAYS", "86"),
+        ("TRAIN_MIN_POINTS", "108"),
+        ("EXACTLY_ONCE", "true"),
+        ("TRAINING", "off"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            create_app()
+    # Mounted in a runner, each /train brings its settings.
+    create_app(Settings.load())
+
+
 @pytest.mark.slow
 def test_process_with_a_wrong_value_ends_with_one_line_and_code_2(tmp_path: Path) -> None:
     environment = {**os.environ, "HMM_STATES": "many", "LEDGER_DB": str(tmp_path / "m.sqlite")}

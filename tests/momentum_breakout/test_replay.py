@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mei.engines import momentum_breakout as engine
 from mei.engines.momentum_breakout_market import prepare
 from mei.engines.momentum_breakout_state import start_of
+from mei.metrics.replay import max_drawdown, replay_numbers
 from mei.model.errors import ConfigError, DataError, OutputError
 from mei.model.replay import (
     ACTIONS,
@@ -24,6 +25,7 @@ from mei.model.replay import (
     ReplayResult,
 )
 from mei.model.settings import Costs
+from mei.report.replay_csv import Brought, brought_by, trades_csv, with_open_trades
 from mei.rules.momentum_breakout import portfolio
 from mei.rules.momentum_breakout.reasons import reason_text
 from mei.rules.momentum_breakout.settings import DEFAULTS
@@ -55,6 +57,12 @@ def trades_of(result: ReplayResult) -> list[dict[str, Any]]:
             fill["reason"] = reason_text(int(trade["reason"]), 0, 0.0, 0.0)
         told.append(fill)
     return told
+
+
+def left_by(result: ReplayResult) -> InitState:
+    """The state at the end of a run, as it comes back from its file."""
+    kept = json.loads(json.dumps(result.continuation, allow_nan=False))
+    return InitState(2, "test", 0, result.left_usd, result.left_positions, kept)
 
 
 def gridded_bars(rng: np.random.Generator, n_bars: int) -> Any:
@@ -117,6 +125,24 @@ def two_symbols(n_bars: int = 1500) -> dict[str, Any]:
     }
 
 
+def csv_rows(result: ReplayResult, candles: Any, brought: Brought | None = None) -> list[str]:
+    text = trades_csv(
+        result,
+        ["time"] * len(result.trades),
+        candles,
+        unique_ids=True,
+        known_after_ms=MINUTE_MS,
+        brought=brought or Brought(),
+    )
+    return text.splitlines()[1:]
+
+
+def chain_rows(first: ReplayResult, second: ReplayResult, late: Any, state: InitState) -> list[str]:
+    """The trade CSV of a run in two parts."""
+    before = csv_rows(first, candles_of(two_symbols()))
+    return before + csv_rows(second, late, brought_by(state, None))
+
+
 @pytest.mark.parametrize("signal", ["channel", "zscore"])
 @pytest.mark.parametrize("entry_fill", ["next_open", "signal_close"])
 def test_two_halves_are_the_whole(signal: str, entry_fill: Any) -> None:
@@ -125,7 +151,8 @@ def test_two_halves_are_the_whole(signal: str, entry_fill: Any) -> None:
     params.update(stop_bps=60.0, take_profit_bps=70.0, max_hold_bars=60)
     inputs = ReplayInputs(candles_of(two_symbols()))
     whole = engine.replay(inputs, params, COSTS, entry_fill)
-    n_open = n_pending = 0
+    peaks = np.maximum.accumulate(whole.equity_usd).tolist()
+    n_open = n_pending = n_held = 0
     for cut in range(3, 1500, 73):
         cut_ms = START_MS + cut * MINUTE_MS
         first = engine.replay(changed(inputs, to_ms=cut_ms), params, COSTS, entry_fill)
@@ -136,7 +163,9 @@ def test_two_halves_are_the_whole(signal: str, entry_fill: Any) -> None:
             assert continuation["books"][name]["last_close_px"] == (before[-1] if before else None)
         n_open += sum(book["direction"] != 0 for book in continuation["books"].values())
         n_pending += sum(book["pending"] != 0 for book in continuation["books"].values())
-        state = InitState(2, "test", cut_ms, 0.0, continuation=continuation)
+        assert first.left_usd == continuation["cash_usd"]
+        with_trades = with_open_trades(first, inputs.candles, MINUTE_MS, Brought())
+        state = changed(left_by(first), continuation=json.loads(json.dumps(with_trades)))
         later = {
             name: bars[bars["timestamp"] + MINUTE_MS > cut_ms]
             for name, bars in two_symbols().items()
@@ -152,7 +181,25 @@ def test_two_halves_are_the_whole(signal: str, entry_fill: Any) -> None:
             assert trades.tobytes() == whole.trades.tobytes()
             assert second.continuation == whole.continuation
             assert second.initial_balance_usd == first.final_balance_usd
-    assert n_open >= 10
+            n_first = len(first.equity_usd)
+            falls = list(zip(peaks[n_first:], second.equity_usd.tolist(), strict=True))
+            assert max_drawdown(second.equity_usd, second.peak_usd) == (
+                max(peak - usd for peak, usd in falls),
+                max((peak - usd) / peak for peak, usd in falls),
+            )
+            assert chain_rows(first, second, candles, state) == csv_rows(whole, inputs.candles)
+        held = {p.symbol: (p.side, p.qty, p.entry_px) for p in first.left_positions}
+        assert held == {
+            name: (book["direction"], book["qty"], book["entry_px"])
+            for name, book in continuation["books"].items()
+            if book["direction"]
+        }
+        n_held += len(held)
+        assert first.left_usd + sum(
+            p.side * p.qty * (continuation["books"][p.symbol]["last_close_px"] - p.entry_px)
+            for p in first.left_positions
+        ) == pytest.approx(first.final_balance_usd, rel=1e-12)
+    assert n_open == n_held >= 10
     assert (n_pending > 0) == (entry_fill == "next_open")
 
 
@@ -173,7 +220,15 @@ def test_bars_before_the_window_only_feed_the_signals() -> None:
     cold = engine.replay(ReplayInputs(candles_of({"BTC/USDT": warm[12:]})), PARAMS, COSTS)
     assert len(result.trades) > 4
     assert cold.trades.tobytes() != result.trades.tobytes()
-    assert result.n_signals == np.count_nonzero(all_sides(inputs)[first_row:550])
+    sides = all_sides(inputs)[first_row:550]
+    assert result.n_signals == np.count_nonzero(sides)
+    numbers = replay_numbers(result, [""] * len(result.trades))
+    assert numbers.gates["total_checks"] == len(sides) == len(result.equity_ms)
+    assert numbers.gates["signals_generated"] == result.n_signals
+    assert (result.gates["buy_count"], result.gates["sell_count"]) == (
+        np.count_nonzero(sides == 1),
+        np.count_nonzero(sides == -1),
+    )
 
 
 def all_sides(inputs: ReplayInputs) -> Any:
@@ -295,7 +350,7 @@ def test_entries_without_equity_are_counted() -> None:
     inputs = ReplayInputs(candles_of({"BTC/USDT": random_bars(300, 5)}), initial_balance_usd=0.0)
     result = engine.replay(inputs, PARAMS, COSTS)
     assert len(result.trades) == 0
-    assert result.gates == {"refused_without_equity": result.n_signals}
+    assert result.gates["refused_without_equity"] == result.n_signals
     assert result.n_signals > 20
 
 
@@ -349,15 +404,55 @@ def test_equity_that_overflows_is_refused() -> None:
         ({"strategy": "mei_alpha"}, "must be of momentum_breakout, layout 1, was of 'mei_alpha'"),
         ({"interval_ms": 1}, "must be of bars of 60000 ms, was of 1 ms"),
         ({"books": None}, "books is no mapping"),
+        ({"books": {"BTC/USDT": 1}}, "books.BTC/USDT is no mapping"),
+        ({"cash_usd": "1"}, "cash_usd is no finite number"),
+        ({"cash_usd": 1.0}, "balance must be 1.0 as in its continuation, is "),
+        ({"equity_peak_usd": float("inf")}, "equity_peak_usd is neither null nor a finite number"),
+        ({"n_positions": 1.5}, "n_positions is no whole number"),
         ({"books": {"BTC/USDT": {}}}, r"books\.BTC/USDT\.direction is missing"),
     ],
 )
 def test_foreign_continuations_are_refused(change: dict[str, Any], words: str) -> None:
     inputs = ReplayInputs(candles_of({"BTC/USDT": random_bars(50, 1)}))
     first = engine.replay(inputs, PARAMS, COSTS)
-    state = InitState(2, "test", 0, 0.0, continuation={**dict(first.continuation or {}), **change})
-    with pytest.raises(ConfigError, match=words):
+    state = left_by(first)
+    state = changed(state, continuation={**dict(first.continuation or {}), **change})
+    with pytest.raises((ConfigError, DataError), match=words):
         engine.replay(changed(inputs, init_state=state), PARAMS, COSTS)
+
+
+HELD_BOOK = {
+    "direction": (2, r"\.direction is not -1, 0 or 1"),
+    "qty": (0.0, "holds a position whose qty or entry_px is not above 0"),
+    "entry_px": (-1.0, "holds a position whose qty or entry_px is not above 0"),
+    "stop_px": (None, r"\.stop_px is no finite number"),
+    "bars_held": (1.5, r"\.bars_held is no whole number"),
+    "window": ({"open_ms": [], "high": [], "low": [], "close": [None]}, "of another length"),
+    "opened_ms": (7, "the position of BTC/USDT must be that of its continuation, is not"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HELD_BOOK))
+def test_books_that_no_run_can_have_left_are_refused(name: str) -> None:
+    bars = random_bars(400, 5)
+    inputs = ReplayInputs(candles_of({"BTC/USDT": bars}))
+    first = next(
+        run
+        for cut in range(100, 400)
+        if (run := engine.replay(changed(inputs, to_ms=START_MS + cut * MINUTE_MS), PARAMS, COSTS))
+        and run.left_positions
+    )
+    state = left_by(first)
+    engine.replay(changed(inputs, init_state=state), PARAMS, COSTS)
+    value, words = HELD_BOOK[name]
+    kept: dict[str, Any] = json.loads(json.dumps(state.continuation))
+    kept["books"]["BTC/USDT"][name] = value
+    with pytest.raises(DataError, match=words):
+        engine.replay(changed(inputs, init_state=changed(state, continuation=kept)), PARAMS, COSTS)
+    with pytest.raises(ConfigError, match="holds BTC/USDT, which this run does not trade"):
+        engine.replay(
+            changed(inputs, init_state=state, traded=frozenset({"ETH/USDT"})), PARAMS, COSTS
+        )
 
 
 def test_a_continuation_with_too_short_a_past_is_refused() -> None:
@@ -365,7 +460,7 @@ def test_a_continuation_with_too_short_a_past_is_refused() -> None:
     first = engine.replay(
         ReplayInputs(candles_of({"BTC/USDT": bars[:60]})), {**PARAMS, "lookback": 12}, COSTS
     )
-    state = InitState(2, "test", 0, 0.0, continuation=first.continuation)
+    state = left_by(first)
     longer = {**PARAMS, "lookback": 30}
     later = ReplayInputs(candles_of({"BTC/USDT": bars[60:]}), init_state=state)
     with pytest.raises(ConfigError, match="lookback = 30 needs that many bars of BTC/USDT"):
@@ -382,7 +477,7 @@ def test_whether_the_past_is_whole_is_handed_on(n_first: int, is_enough: bool) -
     for piece in (bars[:n_first], bars[:0]):
         inputs = ReplayInputs(candles_of({"BTC/USDT": piece}), init_state=state)
         result = engine.replay(inputs, PARAMS, COSTS)
-        state = InitState(2, "test", 0, 0.0, continuation=result.continuation)
+        state = left_by(result)
     longer = ReplayInputs(candles_of({"BTC/USDT": bars[n_first:]}), init_state=state)
     if is_enough:
         assert len(engine.replay(longer, {**PARAMS, "lookback": 30}, COSTS).equity_usd) == 80

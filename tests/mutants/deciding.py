@@ -13,6 +13,11 @@ DECIDING: dict[str, tuple[tuple[str, str, str], ...]] = {
             "a long's stop at its level is not reached",
         ),
         (
+            "    return close_px >= level_px\n",
+            "    return close_px > level_px\n",
+            "a short's stop at its level is not reached",
+        ),
+        (
             "distance / x.prev_close > p.glitch_price_dev_pct",
             "distance / x.close > p.glitch_price_dev_pct",
             "a glitch as a fraction of itself",

@@ -208,7 +208,12 @@ SEEING: dict[str, tuple[tuple[str, str, str], ...]] = {
         (
             "x.stoch_k < p.block_long_if_k_gt",
             "x.stoch_k <= p.block_long_if_k_gt",
-            "K at its bound does not block",
+            "K at its bound does not block a long",
+        ),
+        (
+            "x.stoch_k > p.block_short_if_k_lt",
+            "x.stoch_k >= p.block_short_if_k_lt",
+            "K at its bound does not block a short",
         ),
         (
             "return x.macd_hist < x.macd_hist_1",

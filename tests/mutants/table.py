@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.mutants.breaking import BREAKING
 from tests.mutants.deciding import DECIDING
 from tests.mutants.seeing import SEEING
+from tests.mutants.stepping import STEPPING
 from tests.mutants.trading import TRADING
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """file: below the package. old: text that occurs there once. why: what the mutant would do."""
+    """deck: the cases that find it out. file: below the package. old: text there, once. why: what it would do."""
 
+    deck: str
     file: str
     old: str
     new: str
@@ -40,9 +43,20 @@ class Mutant:
         return (old[len(new)].strip(), "") if len(old) > len(new) else ("", new[len(old)].strip())
 
 
+def deck_of(file: str, deck: str) -> str:
+    """What is added up is tried in sweeps, everything else where its table is."""
+    return "sweep" if file.endswith("tally.py") else deck
+
+
 MUTANTS = tuple(
-    Mutant(file, old, new, why)
-    for table in (SEEING, DECIDING, TRADING)
+    Mutant(deck_of(file, deck), file, old, new, why)
+    for deck, table in (
+        ("replay", SEEING),
+        ("replay", DECIDING),
+        ("replay", TRADING),
+        ("live", STEPPING),
+        ("breakout", BREAKING),
+    )
     for file, rows in table.items()
     for old, new, why in rows
 )

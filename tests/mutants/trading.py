@@ -102,6 +102,16 @@ TRADING: dict[str, tuple[tuple[str, str, str], ...]] = {
             "slot.margin_usd,",
             "a partial exit logs the whole margin",
         ),
+        (
+            "    live_through(slot, fill_px)\n",
+            "",
+            "the fill of an exit is not lived through",
+        ),
+        (
+            "    slot.highest_px = fill_px\n",
+            "",
+            "the highest price of the position before counts",
+        ),
     ),
     "rules/mei_alpha/market.py": (
         (
@@ -125,8 +135,8 @@ TRADING: dict[str, tuple[tuple[str, str, str], ...]] = {
             "an add fills again and again",
         ),
         (
-            "or slot.side == 0 or bar.open_ms < slot.met_ms:",
-            "or slot.side == 0:",
+            "is_new = bar.open_ms >= slot.met_ms",
+            "is_new = True",
             "a position meets the same minutes twice",
         ),
         (
@@ -135,8 +145,8 @@ TRADING: dict[str, tuple[tuple[str, str, str], ...]] = {
             "a bar is met until its open",
         ),
         (
-            "    if px > 0.0 and slot.side != 0:\n        rest_stop(",
-            "    if px > 0.0 and slot.side == 0:\n        rest_stop(",
+            "    if px > 0.0 and slot.side != 0:\n",
+            "    if px > 0.0 and slot.side == 0:\n",
             "the stop of the rest stays where it was",
         ),
         (
@@ -150,14 +160,76 @@ TRADING: dict[str, tuple[tuple[str, str, str], ...]] = {
             "every resting stop is called a stop-loss",
         ),
         (
-            "if slot.has_stop == 0:",
-            "if slot.has_stop == 1:",
+            "if slot.has_stop == 0 and run.exit_fill:",
+            "if slot.has_stop == 1 and run.exit_fill:",
             "a position meets its first bar without a stop",
         ),
         (
             "pay_until(world, state, symbol, bar.known_ms - 1, bar.known_ms)",
             "pay_until(world, state, symbol, bar.open_ms, bar.known_ms)",
             "a fresh position pays no funding inside its first bar",
+        ),
+        (
+            "if code == TARGET and px != bar.open:",
+            "if code == TARGET:",
+            "a target filled at the open has lived through its bar",
+        ),
+        (
+            "            live_through(slot, bar.open)\n",
+            "",
+            "the open of a bar that ends a position is not lived through",
+        ),
+        (
+            "and is_reached(-slot.side, found.best_px, target_px)",
+            "and is_reached(slot.side, found.best_px, target_px)",
+            "every better price in a hole is a target",
+        ),
+        (
+            "            px = touched.px\n",
+            "            px = found.worst_px\n",
+            "a stop in a hole fills at the worst price of the bar",
+        ),
+        (
+            "    if slot.met_ms < bar.known_ms:\n        note_hole(slot, bar.open_ms)\n",
+            "",
+            "a hole at the end of a bar is none",
+        ),
+    ),
+    "rules/mei_alpha/holes.py": (
+        (
+            "    if is_reached(side, worst_px, slot.hole_far_px):\n",
+            "    if False:\n",
+            "of several stops in holes the nearest fills",
+        ),
+        (
+            "slot.hole_at_open = 1 if slot.met_ms <= open_ms else 0",
+            "slot.hole_at_open = 1",
+            "every hole holds the open of its bar",
+        ),
+        (
+            "        px, reason = bar.open, slot.hole_first_reason\n",
+            "        pass\n",
+            "an open beyond a hole's stop fills at the stop",
+        ),
+        (
+            "    return low <= high\n",
+            "    return False\n",
+            "a bar of which no sub-bar came after the fill has no hole",
+        ),
+        (
+            "is_certain = covered_until(world, symbol, bar.open_ms, held_ms) >= held_ms",
+            "is_certain = True",
+            "a better price from before the fill is taken",
+        ),
+        (
+            "        low, high = range_between(exits, ends, bar.open_ms, held_ms, low, high)\n",
+            "",
+            "a worse price from before the fill is met",
+        ),
+        (
+            "    if bar.low < slot.seen_low:\n        slot.seen_low = bar.low\n",
+            "",
+            "only the first sub-bar shows its low",
         ),
     ),
     "rules/mei_alpha/funding.py": (
@@ -225,8 +297,8 @@ TRADING: dict[str, tuple[tuple[str, str, str], ...]] = {
             "an order waits for the next step",
         ),
         (
-            "has_fired = meet_bar(world, state, symbol, bar, run.exit_interval_ms, prior_row)",
-            "has_fired = meet_bar(world, state, symbol, bar, run.main_interval_ms, prior_row)",
+            "has_fired = meet_bar(world, state, symbol, bar, run.exit_interval_ms, True)",
+            "has_fired = meet_bar(world, state, symbol, bar, run.main_interval_ms, True)",
             "an exit bar as long as a main bar",
         ),
         (
@@ -282,8 +354,10 @@ TRADING: dict[str, tuple[tuple[str, str, str], ...]] = {
             "funding is due before the bar that ends with it",
         ),
         (
-            "state.equity[step] = equity_point_usd(world, state)\n        walk_sub_bars(world, state, step)",
-            "walk_sub_bars(world, state, step)\n        state.equity[step] = equity_point_usd(world, state)",
+            "        state.equity[step] = equity_point_usd(world, state)\n"
+            "        if run.has_exits or run.has_entries:\n            walk_sub_bars(world, state, step)\n",
+            "        if run.has_exits or run.has_entries:\n            walk_sub_bars(world, state, step)\n"
+            "        state.equity[step] = equity_point_usd(world, state)\n",
             "a point of the curve knows the sub-bars after it",
         ),
         (
@@ -307,8 +381,8 @@ TRADING: dict[str, tuple[tuple[str, str, str], ...]] = {
             "the first bar of the window is left out",
         ),
         (
-            "run.main_interval_ms, row - 1)",
-            "run.main_interval_ms, row)",
+            "        slot.main_row = row - 1\n",
+            "        slot.main_row = row\n",
             "the stop of a bar reads that bar's indicators",
         ),
         (

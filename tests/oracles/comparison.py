@@ -33,6 +33,8 @@ _FIELDS = {
     "leverage": "leverage",
     "margin": "margin_usd",
 }
+#: And those that tell something only with excursions = held.
+_LIVED = {"lowest": "lowest_px", "highest": "highest_px"}
 
 #: Indicators the oracle names in another way.
 _RENAMED = {"stoch_k": "stoch_rsi_k", "stoch_d": "stoch_rsi_d"}
@@ -126,8 +128,9 @@ def replay_inputs(case: Case, semantics: Semantics) -> tuple[ReplayInputs, Symbo
 def engine_rows(result: ReplayResult) -> list[Row]:
     """The engine's trades in the oracle's words."""
     rows = []
+    fields = _FIELDS | (_LIVED if result.has_excursions else {})
     for trade in result.trades:
-        row: Row = {name: trade[field].item() for name, field in _FIELDS.items()}
+        row: Row = {name: trade[field].item() for name, field in fields.items()}
         row["symbol"] = result.symbols[trade["symbol"]]
         row["action"] = ACTIONS[trade["action"]]
         details = float(trade["detail_1"]), float(trade["detail_2"])
@@ -150,21 +153,23 @@ def first_difference(
     if expected is None:
         expected = case.run(switches)
     found = engine_run(case, switches)
-    return trade_difference(expected, found) or total_difference(expected, found)
+    held = [] if case.init_state is None else case.init_state["positions"]
+    symbols = [position["symbol"] for position in held]
+    return trade_difference(expected, found, symbols) or total_difference(expected, found)
 
 
-def trade_difference(expected: Result, found: ReplayResult) -> str | None:
-    """The first row of the logs that differs, and in what."""
+def trade_difference(expected: Result, found: ReplayResult, held: Sequence[str]) -> str | None:
+    """The first row of the logs that differs, and in what. held: symbols of the positions it started with."""
     rows = engine_rows(found)
     for i, (want, have) in enumerate(zip(expected.trades, rows, strict=False)):
-        for name in (*_FIELDS, "symbol", "action", "reason"):
+        for name in have:
             if not same(want[name], have[name]):
                 return f"trade {i}: {name} is {have[name]!r}, expected {want[name]!r} ({want} / {have})"
     if len(expected.trades) != len(rows):
         longer = expected.trades if len(expected.trades) > len(rows) else rows
         at = min(len(expected.trades), len(rows))
         return f"{len(rows)} trades, expected {len(expected.trades)}; first without a twin: {longer[at]}"
-    ids = position_ids(expected.trades), found.trades["position_id"].tolist()
+    ids = position_ids(expected.trades, held), found.trades["position_id"].tolist()
     for i, (want_id, have_id) in enumerate(zip(*ids, strict=True)):
         if want_id != have_id:
             return f"trade {i}: position_id is {have_id}, expected {want_id} ({rows[i]})"
@@ -189,14 +194,15 @@ def total_difference(expected: Result, found: ReplayResult) -> str | None:
     return None
 
 
-def position_ids(rows: Sequence[Row]) -> list[int]:
-    """The number of the opening each trade belongs to, counted from 1; 0 for positions that were there before."""
-    n_opened, newest, ids = 0, dict[str, int](), []
+def position_ids(rows: Sequence[Row], held: Sequence[str]) -> list[int]:
+    """The number of the position each trade belongs to: those held at the start first, then as they opened."""
+    newest = {symbol: number for number, symbol in enumerate(held, start=1)}
+    n_opened, ids = len(held), []
     for row in rows:
         if row["action"].startswith("OPEN"):
             n_opened += 1
             newest[row["symbol"]] = n_opened
-        ids.append(newest.get(row["symbol"], 0))
+        ids.append(newest[row["symbol"]])
     return ids
 
 

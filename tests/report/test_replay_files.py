@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from mei.metrics.replay import replay_numbers, symbol_numbers
 from mei.model.candles import Candles, offsets_of
+from mei.model.errors import DataError
+from mei.model.replay import InitPosition, InitState
 from mei.report.json_text import compact_json, float_text, pretty_json
-from mei.report.replay_csv import HEADER, trades_csv
+from mei.report.replay_csv import (
+    HEADER,
+    Brought,
+    OpenTrade,
+    brought_by,
+    trades_csv,
+    with_open_trades,
+)
 from mei.report.replay_json import curve_rows, replay_object, trade_rows
 from mei.report.replay_text import replay_summary, sweep_table
 from tests.metrics.trade_log import result_of
@@ -85,6 +95,7 @@ def csv_of(
     unique: bool = False,
     known_after_ms: int = 0,
     reason: str = "Stop Loss",
+    brought: Brought | None = None,
 ) -> list[list[str]]:
     """Cells of the rows below the header."""
     result = result_of(rows, symbols=candles.symbols)
@@ -94,6 +105,7 @@ def csv_of(
         candles,
         unique_ids=unique,
         known_after_ms=known_after_ms,
+        brought=brought or Brought(),
     )
     header, *lines = text.removesuffix("\n").split("\n")
     assert header == HEADER
@@ -133,9 +145,9 @@ def test_unique_ids_number_every_position() -> None:
         (40, "AAA", "CLOSE_LONG", 1.0, 1.0, 0.0, 0.0, 8),
     ]
     assert [row[:2] for row in csv_of(rows, candles, unique=True)] == [
-        ["1:1", "1"],
-        ["1:2", "1"],
-        ["2:1", "2"],
+        ["7:1", "7"],
+        ["7:2", "7"],
+        ["8:1", "8"],
     ]
     assert [row[0] for row in csv_of(rows, candles)] == ["1:1", "1:2", "1:1"]
 
@@ -165,10 +177,62 @@ def test_bars_count_from_the_time_they_are_known() -> None:
     assert csv_of(rows, candles, known_after_ms=10)[0][12] == "6.00000000"
 
 
-def test_closes_of_positions_that_were_there_before_are_left_out() -> None:
-    rows = [(20, "AAA", "CLOSE_LONG", 1.0, 1.0, 0.0, 0.0, 0)]
-    assert csv_of(rows, candles_of([1.0], [1.0])) == []
-    assert csv_of(rows, candles_of([1.0], [1.0]), unique=True) == []
+def held_before(**changes: object) -> InitState:
+    """A state of version 1 that holds 1 AAA, bought at 4."""
+    held = InitPosition("AAA", 1, 1.0, 4.0, 0.0, 1, 1.0, 4.0, opened_ms=5)
+    return replace(InitState(1, "paper", 15, 100.0, (held,)), **changes)  # type: ignore[arg-type]
+
+
+def test_closes_of_positions_that_were_there_before() -> None:
+    """Ranges of version 1 begin with the run, at the entry price: here with the bar of 20."""
+    rows = [(30, "AAA", "CLOSE_LONG", 5.0, 1.0, 1.0, 0.1, 1)]
+    candles = candles_of([9.0, 6.0, 5.0, 8.0], [1.0, 3.0, 4.0, 2.0])
+    assert csv_of(rows, candles) == csv_of(rows, candles, unique=True) == []
+    brought = brought_by(held_before(), 20)
+    assert csv_of(rows, candles, brought=brought) == []
+    assert csv_of(rows, candles, unique=True, brought=brought) == [
+        [
+            *("1:1", "1", "5", "30", "AAA", "LONG"),
+            *("4.00000000", "5.00000000", "1.00000000", "1.00000000", "0.10000000"),
+            *("-0.25000000", "0.50000000", "exit_stop_loss", "Stop Loss"),
+        ]
+    ]
+
+
+def test_what_a_run_leaves_the_next_one_brings_along() -> None:
+    """A part of position 7 is sold before the cut at 30; what only the end of the run closed is still held."""
+    candles = candles_of([5.0, 7.0, 9.0, 8.0], [4.0, 3.0, 2.0, 1.0])
+    rows = [
+        (10, "AAA", "OPEN_LONG", 4.0, 2.0, 0.0, 0.0, 7),
+        (20, "AAA", "REDUCE_LONG", 5.0, 1.0, 1.0, 0.0, 7),
+        (30, "AAA", "CLOSE_LONG", 6.0, 1.0, 2.0, 0.0, 7),
+    ]
+    first = result_of(rows, symbols=("AAA",), continuation={"as_of_ms": 30, "x": 1}, n_ending=1)
+    left = with_open_trades(first, candles, 0, Brought())
+    assert (left["as_of_ms"], left["x"]) == (30, 1)
+    brought = brought_by(held_before(version=2, continuation=json.loads(json.dumps(left))), None)
+    assert brought.until_ms == 30
+    rows = [(40, "AAA", "CLOSE_LONG", 7.0, 1.0, 3.0, 0.0, 7)]
+    (row,) = csv_of(rows, candles, unique=True, brought=brought)
+    assert row[:7] == ["7:2", "7", "10", "40", "AAA", "LONG", "4.00000000"]
+    assert row[11:13] == ["-0.75000000", "1.25000000"]
+    second = result_of([], symbols=("AAA",), continuation={"as_of_ms": 40})
+    (kept,) = with_open_trades(second, candles, 0, brought)["open_trades"]
+    assert (kept["number"], kept["n_exits"], kept["lowest"], kept["highest"]) == (7, 1, 1.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"number": None}, {"side": "FLAT"}, {"symbol": 3}, {"highest": math.inf}, {"more": 1}],
+)
+def test_open_trades_that_no_run_left_are_refused(change: dict[str, object]) -> None:
+    trade = OpenTrade("AAA", 7, "LONG", 10, 4.0, 9.0, 2.0)
+    for kept in ([asdict(trade) | change], None, [3]):
+        state = held_before(version=2, continuation={"as_of_ms": 30, "open_trades": kept}, path="s")
+        with pytest.raises(DataError, match=r"^s: the init-state must be .* open_trades of its"):
+            brought_by(state, None)
+    state = held_before(version=2, continuation={"as_of_ms": 30, "open_trades": [asdict(trade)]})
+    assert brought_by(state, None).trades == (trade,)
 
 
 def test_texts_are_quoted_where_they_must_be() -> None:
@@ -253,6 +317,16 @@ def test_summary_prints_what_there_is() -> None:
         "",
         "Completed in 0.053s",
     ]
+
+
+def test_summary_of_a_continued_run_says_what_is_of_both_parts() -> None:
+    numbers = replay_numbers(result_of(ROWS), ["High entry", "Stop Loss"])
+    lines = replay_summary(numbers, 0.0, 12345.678)
+    (line,) = [line for line in lines if line not in replay_summary(numbers, 0.0)]
+    assert line == (
+        "Continued run:     drawdown from the highest equity so far, before the cut $12345.68; "
+        "all else, Sharpe too, of this part alone"
+    )
 
 
 def test_summary_of_nothing_leaves_groups_out() -> None:

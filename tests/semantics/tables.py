@@ -114,6 +114,8 @@ class Played:
             "fee": "fee_usd",
             "margin": "margin_usd",
             "balance": "balance_usd",
+            "lowest": "lowest_px",
+            "highest": "highest_px",
         }
         return [
             {

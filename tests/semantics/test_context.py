@@ -97,7 +97,10 @@ def test_only_the_traded_symbols_trade() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["BTCUSD", "BTC/USDT", "BTC-USD", "BTC_USDC", "BTC:PERP", "btcusdt", "BTCBUSD", "BTCEUR"],
+    [
+        *("BTCUSD", "BTC/USDT", "BTC-USD", "BTC_USDC", "BTC:PERP", "btcusdt", "BTCBUSD", "BTCEUR"),
+        *("BTC/USDT:USDT", "BTC/USD:BTC", "BTC-USDT-SWAP", "btc_usdt_perp"),
+    ],
 )
 def test_names_of_btc(name: str) -> None:
     # The first bars are left out: the context's own signals are none of this table's business.
@@ -107,7 +110,13 @@ def test_names_of_btc(name: str) -> None:
     check_trades(play(main, BASE, base=DRIFT, config=ALIGNED, **late), NOTHING)
 
 
-@pytest.mark.parametrize("name", ["BTCDOM", "WBTC", "BTC2", "BTC/ETH", "BTC--USD", "TBTCUSDT"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BTCDOM", "WBTC", "BTC2", "BTC/ETH", "BTC--USD", "TBTCUSDT"),
+        *("BTC/USDT:ETH", "BTC/USDT:USDT-241227", "BTC:USDT:", "BTC/ETH:USDT"),
+    ],
+)
 def test_names_that_are_not_btc(name: str) -> None:
     main = {name: FALLING, "ETH": BUY}
     for semantics in (REFERENCE, BASE):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mei.model.semantics import REFERENCE, Semantics
-from mei.report.replay_csv import trades_csv
+from mei.report.replay_csv import brought_by, trades_csv
 from mei.workflows.strategy import MEI_ALPHA, load_strategy
 from tests.semantics.tables import (
     DRIFT,
@@ -214,6 +214,7 @@ def numbered(played: Played, semantics: Semantics) -> list[tuple[str, ...]]:
         played.inputs.candles,
         unique_ids=semantics.trade_ids == "unique",
         known_after_ms=0,
+        brought=brought_by(played.inputs.init_state, played.inputs.from_ms),
     )
     rows = [line.split(",") for line in text.splitlines()[1:]]
     return [(at(int(row[3])), row[4], row[0], row[1], at(int(row[2]))) for row in rows]
@@ -278,9 +279,13 @@ def test_partial_exits_count_within_a_position() -> None:
     ]
 
 
-def test_positions_of_an_init_state_have_no_row() -> None:
-    # The position held from before leaves at 2:00 by the cross without an entry in the log; the next one is the first.
+def test_positions_of_an_init_state_have_rows_where_they_are_numbered() -> None:
+    # The position held from before leaves at 2:00 by the cross without an entry in the log. The reference leaves it
+    # out; numbered, it is the first, opened when the state says.
     held = [holding("LONG", 10, 100)]
     played = play(TWICE, REFERENCE, base=DRIFT, config=LONGS | STAYS, held=held)
-    for semantics in (REFERENCE, UNIQUE):
-        assert numbered(played, semantics) == [("4:00", "ETH", "1:1", "1", "3:00")]
+    assert numbered(played, REFERENCE) == [("4:00", "ETH", "1:1", "1", "3:00")]
+    assert numbered(played, UNIQUE) == [
+        ("2:00", "ETH", "1:1", "1", at(held[0].opened_ms)),
+        ("4:00", "ETH", "2:1", "2", "3:00"),
+    ]

@@ -80,7 +80,10 @@ def _bench(
 def test_the_replay_of_the_file_is_the_row(bench: Bench, rank: int, tmp_path: Path) -> None:
     write_candles(tmp_path, "1h", HOUR_MS, 500)
     (tmp_path / "spec.yaml").write_text(SPEC)
+    # Strict takes no number that has to be cut.
     sweep = "sweep --config base.yaml --sweep-spec spec.yaml --output rows.jsonl"
+    assert main.run(sweep.split()) == 2
+    sweep += " --semantics strict,config_errors=defaults"
     assert main.run(sweep.split()) == 0
     row = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[rank - 1])
     assert bench.run(f"--rank {rank} -o made.yaml") == 0
@@ -170,6 +173,14 @@ def test_the_live_layer_keeps_its_values(bench: Bench) -> None:
     assert document["live"] == {"trade": {"leverage": 1.5}}
     assert document["global"]["trade"]["leverage"] == 4.0
     assert "live.trade.leverage stays 1.5 and wins with --live" in bench.err
+
+
+def test_what_an_alias_shares_is_set_by_itself(bench: Bench) -> None:
+    text = "global: {trade: &t {leverage: 3.0}}\nlive: {trade: *t}\n"
+    (bench.folder / "base.yaml").write_text(text)
+    document = bench.made({"trade.leverage": 4})
+    assert document["global"]["trade"]["leverage"] == 4.0
+    assert document["live"]["trade"]["leverage"] == 3.0
 
 
 def scored(name: str, **fields: Any) -> dict[str, Any]:

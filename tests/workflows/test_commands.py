@@ -9,69 +9,9 @@ from typing import Any
 
 import pytest
 
-from mei.cli import main
-from tests.workflows.databases import HOUR_MS, START_MS, write_candles, write_funding
-
-N_HOURS = 700
-CONFIG = """
-global:
-  trade: {entry_min_confidence: low, tp_atr_mult: 3.0, slippage_bps: 4.0}
-  indicators: {ema_fast_window: 8, ema_slow_window: 21, ema_macro_window: 60}
-  filters: {enable_ranging_filter: false, require_btc_alignment: false}
-  thresholds: {entry: {min_adx: 12.0, max_dist_ema_fast: 0.2, macd_hist_entry_mode: none}}
-symbols:
-  ETH: {trade: {slippage_bps: 9.0}}
-live: {trade: {leverage: 2.0}}
-"""
-SPEC = """
-axes:
-- {path: trade.sl_atr_mult, values: [0.3, 2.5]}
-- {path: indicators.ema_slow_window, values: [21, 34]}
-lookback: 150
-"""
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Databases for all tests; nothing is written to them."""
-    folder = tmp_path_factory.mktemp("market")
-    write_candles(folder, "1h", HOUR_MS, N_HOURS, symbols=("BTC", "ETH", "SOL"))
-    write_candles(folder, "15m", HOUR_MS // 4, N_HOURS * 4, symbols=("BTC", "ETH", "SOL"))
-    write_funding(folder, N_HOURS)
-    return folder
-
-
-@pytest.fixture
-def folder(market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with the databases and a strategy file."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "candles_dbs").symlink_to(market / "candles_dbs")
-    (tmp_path / "c.yaml").write_text(CONFIG)
-    (tmp_path / "spec.yaml").write_text(SPEC)
-    return tmp_path
-
-
-class Said:
-    """What the program said: its exit code and both streams."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command line given as one text."""
-
-    def command(line: str) -> Said:
-        capsys.readouterr()
-        code = main.run(line.split())
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        assert "(a defect" not in err
-        return Said(code, out, err)
-
-    return command
-
+from mei.rules.mei_alpha.keys import OF_PORTFOLIO
+from tests.workflows.command_line import CONFIG, N_HOURS, SPEC, rows_of
+from tests.workflows.databases import HOUR_MS, START_MS
 
 ALL = "--config c.yaml --exit-interval 15m --entry-interval 15m --funding-db candles_dbs/funding_rates.db"
 
@@ -138,6 +78,71 @@ def test_layers_of_the_file_reach_the_run(run: Any) -> None:
     assert "leverage=2.0" in run("replay --config c.yaml --live").err
 
 
+def test_settings_told_with_one_symbol_are_those_it_trades_by(run: Any, folder: Path) -> None:
+    (folder / "e.yaml").write_text(
+        CONFIG.replace("ETH: {trade: {", "ETH: {trade: {leverage: 7, sl_atr_mult: 1.5, ")
+    )
+    eth = run("replay --config e.yaml --symbol ETH")
+    assert "[replay] SL=1.5x ATR, TP=3.0x ATR, leverage=7.0, alloc=3.0%\n" in eth.err
+    assert "[replay] slippage_bps=9.00\n" in eth.err
+    assert json.loads(eth.out)["slippage_bps"] == 9.0
+    flagged = run("replay --config e.yaml --symbol ETH --slippage-bps 5")
+    assert "[replay] slippage_bps=5.00\n" in flagged.err
+    assert json.loads(flagged.out)["slippage_bps"] == 5.0
+    for line in ("", "--symbol BTC"):
+        said = run(f"replay --config e.yaml {line}")
+        assert "[replay] SL=2.0x ATR, TP=3.0x ATR, leverage=3.0, alloc=3.0%\n" in said.err
+        assert json.loads(said.out)["slippage_bps"] == 4.0
+
+
+@pytest.mark.parametrize("command", ["replay", "sweep --sweep-spec spec.yaml"])
+def test_layers_of_symbols_that_a_run_has_not_are_told(
+    run: Any, folder: Path, command: str
+) -> None:
+    layers = "symbols:\n  DOGE: {trade: {leverage: 2}}\n  sol: {trade: {leverage: 2}}\n  "
+    (folder / "d.yaml").write_text(CONFIG.replace("symbols:\n  ", layers))
+    told = (
+        "[config] d.yaml: without effect, the run has no such symbol: symbols.DOGE, symbols.sol "
+        "(did you mean SOL?)\n"
+    )
+    said = run(f"{command} --config d.yaml")
+    assert (said.code, said.err.count(told)) == (0, 1)
+    assert "without effect" not in run(f"{command} --config c.yaml").err
+    if command == "replay":
+        assert run("replay --config d.yaml --symbol eth").err.count(told) == 1
+        for semantics in ("reference", "strict,context=traded"):
+            line = f"replay --config d.yaml --symbol eth --semantics {semantics}"
+            assert "without effect" not in run(line).err
+
+
+def test_settings_of_the_portfolio_have_no_effect_under_a_symbol(run: Any, folder: Path) -> None:
+    """What strict refuses there, and why."""
+
+    def report(name: str, layer: str) -> Any:
+        of_symbol = CONFIG.replace("slippage_bps: 9.0", f"slippage_bps: 9.0, {layer}")
+        of_all = CONFIG.replace("tp_atr_mult: 3.0", f"tp_atr_mult: 3.0, {layer}")
+        (folder / "s.yaml").write_text(of_all if name == "global" else of_symbol)
+        said = run("replay --config s.yaml --semantics strict,config_errors=defaults --trades")
+        return json.loads(said.out) | {"run": None}
+
+    plain = report("ETH", "leverage: 3.0")
+    values = {
+        "trade.max_open_positions": 1,
+        "trade.max_total_margin_pct": 0.05,
+        "trade.max_entry_orders_per_loop": 0,
+    }
+    assert set(values) == {path for path in OF_PORTFOLIO if not path.startswith("engine.")}
+    for path, value in values.items():
+        layer = f"{path.removeprefix('trade.')}: {value}"
+        assert report("ETH", layer) == plain
+        assert report("global", layer) != plain
+        (folder / "s.yaml").write_text(
+            CONFIG.replace("ETH: {trade: {", f"ETH: {{trade: {{{layer}, ")
+        )
+        said = run("replay --config s.yaml")
+        assert (said.code, f"symbols.ETH.{path} would have no effect" in said.err) == (2, True)
+
+
 def test_balances_come_from_flag_file_and_state_in_this_order(run: Any, folder: Path) -> None:
     (folder / "b.json").write_text('{"balance": 700, "else": 1}')
     state = {"version": 1, "source": "x", "exported_at_ms": 0, "balance": 600, "positions": []}
@@ -174,7 +179,7 @@ def test_bounds_in_both_spellings(run: Any) -> None:
         ("replay --config none.yaml", 2, "none.yaml does not"),
         ("replay --config c.yaml --symbol XRP", 1, '"XRP" not found'),
         ("replay --config c.yaml --output none/r.json", 1, "none does not"),
-        ("replay --config c.yaml --output candles_dbs", 1, "Is a directory"),
+        ("replay --config c.yaml --output candles_dbs", 1, "is a directory"),
         ("replay --config c.yaml --candles-db none.db", 1, "none.db"),
         ("replay --config c.yaml --balance-from c.yaml", 1, "must be JSON"),
         ("replay --config c.yaml --init-state c.yaml", 1, "must be JSON"),
@@ -182,8 +187,17 @@ def test_bounds_in_both_spellings(run: Any) -> None:
         ("sweep --config c.yaml", 2, "--sweep-spec"),
         ("sweep --config c.yaml --sweep-spec none.yaml", 1, "none.yaml"),
         ("sweep --config c.yaml --sweep-spec c.yaml", 1, "a list `axes`"),
-        ("sweep --config c.yaml --sweep-spec spec.yaml --gpu", 1, "--gpu must be left out"),
-        ("sweep --config c.yaml --sweep-spec spec.yaml --tpe", 1, "--tpe must be left out"),
+        ("sweep --config c.yaml --sweep-spec spec.yaml --device tpu", 2, "auto, cpu, gpu"),
+        (
+            "sweep --config c.yaml --sweep-spec spec.yaml --gpu --device cpu",
+            2,
+            "not be given together",
+        ),
+        (
+            "sweep --config c.yaml --sweep-spec spec.yaml --tpe --scheduler local",
+            2,
+            "a search runs",
+        ),
         ("sweep --config c.yaml --sweep-spec spec.yaml --parity-mode x", 2, "production"),
         ("dump-indicators --config c.yaml", 2, "--symbol"),
         ("dump-indicators --config c.yaml --symbol eth", 1, '"eth" not found'),
@@ -212,11 +226,6 @@ def test_help_is_a_command_too(run: Any) -> None:
     assert "--sweep-spec" in run("help sweep").out
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """The rows of a sweep."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def test_a_row_of_a_sweep_is_the_replay_with_its_settings(run: Any, folder: Path) -> None:
     bounds = f"--start-ts {START_MS + 200 * HOUR_MS}"
     said = run(f"sweep {ALL} --sweep-spec spec.yaml --output o.jsonl --top-n 2 {bounds}")
@@ -232,7 +241,8 @@ def test_a_row_of_a_sweep_is_the_replay_with_its_settings(run: Any, folder: Path
         "sweep_0002": {"trade.sl_atr_mult": 2.5, "indicators.ema_slow_window": 21.0},
         "sweep_0003": {"trade.sl_atr_mult": 2.5, "indicators.ema_slow_window": 34.0},
     }
-    assert said.err.count("sweep_000") == 2
+    table, survives = said.err.split("--- Does it survive 4 trials")
+    assert (table.count("sweep_000"), survives.count("sweep_000")) == (2, 3)
     (folder / "c.yaml").write_text(
         CONFIG.replace("tp_atr_mult", "sl_atr_mult: 0.3, tp_atr_mult").replace(
             "ema_slow_window: 21", "ema_slow_window: 34"
@@ -293,13 +303,35 @@ def test_constraints_leave_rows_out_and_names_stay(run: Any, folder: Path) -> No
     assert "initial_balance=500 of the spec is not used" in said.err
 
 
-@pytest.mark.parametrize(
-    ("axes", "n_rows"), [("[]", 1), ("[{path: trade.leverage, values: []}]", 0)]
-)
-def test_sweeps_of_nothing(run: Any, folder: Path, axes: str, n_rows: int) -> None:
-    (folder / "spec.yaml").write_text(f"axes: {axes}\n")
-    assert run("sweep --config c.yaml --sweep-spec spec.yaml").code == 0
-    assert len(rows_of(folder / "sweep_results.jsonl")) == n_rows
+def test_sweeps_of_nothing(run: Any, folder: Path) -> None:
+    line = "sweep --config c.yaml --sweep-spec spec.yaml"
+    (folder / "spec.yaml").write_text("axes: []\n")
+    assert run(line).code == 0
+    assert len(rows_of(folder / "sweep_results.jsonl")) == 1
+    (folder / "spec.yaml").write_text("axes: [{path: trade.leverage, values: []}]\n")
+    said = run(line)
+    assert (said.code, "axes[0].values of a sweep spec must have at least one" in said.err) == (
+        2,
+        True,
+    )
+    assert run(f"{line} --semantics reference").code == 0
+    assert rows_of(folder / "sweep_results.jsonl") == []
+
+
+def test_combinations_that_no_strategy_file_may_have_are_refused(run: Any, folder: Path) -> None:
+    line = "sweep --config c.yaml --sweep-spec spec.yaml"
+    text = "axes:\n- {path: indicators.ema_fast_window, values: [8, 30]}\n"
+    (folder / "spec.yaml").write_text(text)
+    said = run(line)
+    assert said.code == 2
+    assert said.err.splitlines()[-1] == (
+        "error: spec.yaml: indicators.ema_fast_window must be below indicators.ema_slow_window in every combination, "
+        "is not with indicators.ema_fast_window = 30, indicators.ema_slow_window = 21: leave such out, "
+        "constraints: [indicators.ema_fast_window < 21]"
+    )
+    (folder / "spec.yaml").write_text(f"{text}constraints: [indicators.ema_fast_window < 21]\n")
+    assert run(line).code == 0
+    assert len(rows_of(folder / "sweep_results.jsonl")) == 1
 
 
 @pytest.mark.parametrize(
@@ -363,54 +395,10 @@ def test_mei_alpha_goes_on_from_its_state(run: Any, folder: Path, line: str) -> 
         assert second["final_balance"] == whole["final_balance"]
 
 
-MOMENTUM = "--strategy momentum_breakout --config m.yaml"
-
-
-def test_momentum_breakout_goes_on_from_its_state(run: Any, folder: Path) -> None:
-    (folder / "m.yaml").write_text(
-        "momentum_breakout: {lookback: 20, max_hold_bars: 9, stop_bps: 100.0}\ncosts: {fee_bps: 3.0}\n"
-    )
-    whole = json.loads(run(f"replay {MOMENTUM} --trades").out)
-    cut_ms = START_MS + 350 * HOUR_MS
-    run(f"replay {MOMENTUM} --end-ts {cut_ms} --export-state s.json --output a.json --trades")
-    said = run(f"replay {MOMENTUM} --init-state s.json --start-ts {cut_ms + 1} --trades")
-    first, second = json.loads((folder / "a.json").read_text()), json.loads(said.out)
-    assert len(first["trades"]) > 5
-    assert first["trades"] + second["trades"] == whole["trades"]
-    assert second["final_balance"] == whole["final_balance"]
-    assert second["initial_balance"] == first["final_balance"]
-    codes = {trade["reason"]: trade["reason_code"] for trade in whole["trades"]}
-    assert codes["stop"] == "exit_stop_loss"
-
-
-def test_momentum_breakout_is_swept(run: Any, folder: Path) -> None:
-    (folder / "m.yaml").write_text("momentum_breakout: {max_hold_bars: 9}\n")
-    (folder / "spec.yaml").write_text(
-        "axes:\n- {path: momentum_breakout.lookback, values: [10, 20]}\n- {path: allow_short, values: [0, 1]}\n"
-    )
-    assert run(f"sweep {MOMENTUM} --sweep-spec spec.yaml").code == 0
-    rows = rows_of(folder / "sweep_results.jsonl")
-    assert len({row["total_trades"] for row in rows}) > 2
-    (folder / "spec.yaml").write_text("axes:\n- {path: lookbak, values: [1]}\n")
-    said = run(f"sweep {MOMENTUM} --sweep-spec spec.yaml")
-    assert said.code == 2
-    assert "did you mean lookback?" in said.err
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[]", "must be a mapping"),
-        ("momentum_breakout: 3", "momentum_breakout must be a mapping"),
-        ("momentum_breakout: {lookbak: 3}", "did you mean 'lookback'"),
-        ("costs: {fee: 3}", "costs must be given settings it knows"),
-    ],
-)
-def test_wrong_settings_of_momentum_breakout(run: Any, folder: Path, text: str, words: str) -> None:
-    (folder / "m.yaml").write_text(text)
-    said = run(f"replay {MOMENTUM}")
-    assert said.code == 2
-    assert words in said.err
+def test_a_universe_database_needs_its_filter_in_strict_alone(run: Any) -> None:
+    line = "replay --config c.yaml --universe-db none.db"
+    assert run(line).code == 2
+    assert run(f"{line} --semantics reference").code == 0
 
 
 @pytest.mark.parametrize(
@@ -444,42 +432,3 @@ def test_strict_refuses_what_a_strategy_file_may_not_have_either(
 
 def test_a_replay_tells_its_fee(run: Any) -> None:
     assert "[replay] fee_bps=3.50 (fixed)\n" in run("replay --config c.yaml").err
-
-
-@pytest.mark.parametrize(
-    ("asked", "semantics", "traded"),
-    [
-        ("kPEPE", "strict", "kPEPE"),
-        ("kPEPE", "strict,symbol_layer=alone", "kPEPE"),
-        ("kPEPE", "reference", "KPEPE"),
-        ("KPEPE", "strict", "KPEPE"),
-        ("eth", "strict", "ETH"),
-        ("eth", "strict,symbol_layer=alone", "ETH"),
-        ("eth", "reference", "ETH"),
-        ("Kpepe", "strict", "KPEPE"),
-    ],
-)
-def test_symbol_is_taken_as_written_where_there_is_such_a_one(
-    run: Any, tmp_path: Path, asked: str, semantics: str, traded: str
-) -> None:
-    write_candles(tmp_path / "k", "1h", HOUR_MS, 400, symbols=("ETH", "KPEPE", "kPEPE"))
-    bps = "\n".join(
-        f"  {name}: {{trade: {{slippage_bps: {value}}}}}"
-        for name, value in (("ETH", 9.0), ("KPEPE", 11.0), ("kPEPE", 13.0))
-    )
-    (tmp_path / "k.yaml").write_text(f"{CONFIG.split('symbols:')[0]}symbols:\n{bps}\n")
-    line = "replay --config k.yaml --candles-db k/candles_dbs/candles_1h.db"
-    said = run(f"{line} --symbol {asked} --semantics {semantics}")
-    assert said.code == 0
-    assert f'symbol=Some("{traded}")' in said.err
-    report = json.loads(said.out)
-    assert set(report["per_symbol"]) == {traded}
-    if semantics != "strict":
-        assert report["slippage_bps"] == {"ETH": 9.0, "KPEPE": 11.0, "kPEPE": 13.0}[traded]
-
-
-def test_symbol_of_another_interval_alone_is_not_taken_as_written(run: Any, tmp_path: Path) -> None:
-    hours = write_candles(tmp_path / "a", "1h", HOUR_MS, 400, symbols=("KPEPE",))
-    days = write_candles(tmp_path / "b", "1d", 24 * HOUR_MS, 30, symbols=("kPEPE",))
-    said = run(f"replay --config c.yaml --candles-db {hours},{days} --symbol kPEPE")
-    assert set(json.loads(said.out)["per_symbol"]) == {"KPEPE"}

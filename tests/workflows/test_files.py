@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mei.cli import main
 from mei.model.errors import ConfigError
-from mei.workflows.files import check_apart
+from mei.workflows.files import check_apart, write_result
 from tests.workflows.databases import HOUR_MS, write_candles, write_funding, write_universe
 
 N_HOURS = 30
@@ -91,3 +93,26 @@ def test_a_state_may_be_continued_in_place_and_a_device_shared(folder: Path) -> 
             [("--export-state", "s.json"), ("--export-trades", "s.json")],
             [("--init-state", "s.json")],
         )
+
+
+def test_a_redirected_standard_output_is_written_to_as_it_is(tmp_path: Path) -> None:
+    """As `--output /dev/stdout >> file`, by a name that no mistake could replace: the file goes on."""
+    program = """
+from mei.workflows.files import write_result
+write_result("/proc/self/fd/1", "a report")
+"""
+    target = tmp_path / "o.json"
+    target.write_text("before, ")
+    with target.open("ab") as output:
+        subprocess.run([sys.executable, "-c", program], stdout=output, check=True)
+    assert target.read_text() == "before, a report"
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    real, link = tmp_path / "there/o.json", tmp_path / "o.json"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_result(str(link), "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"

@@ -18,10 +18,12 @@ from mei.workflows.market import (
     Series,
     Sources,
     Universe,
+    check_finer,
     find_sources,
     find_window,
     load_besides,
     load_universe,
+    refuse_untraded,
 )
 from mei.workflows.strategy import load_strategy
 from mei.workflows.window import Window
@@ -212,7 +214,7 @@ def test_universe_that_lists_others_leaves_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"symbol": "XRP"}, 'Symbol "XRP" not found .*"BTC", "ETH", "SOL"'),
+        ({"symbol": "XRP"}, 'Symbol "XRP" not found.* 1h candles of .*, BTC, ETH, SOL$'),
         ({"interval": "2h", "candles_db": "candles_dbs/candles_1h.db"}, "no candles were found"),
         ({"exit_interval": "1m"}, "candles_1m.db"),
         ({"universe_filter": True}, "universe_history.db"),
@@ -222,6 +224,62 @@ def test_universe_that_lists_others_leaves_nothing(folder: Path) -> None:
 def test_what_is_missing_is_named(folder: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         loaded(MarketRequest(**changes), STRICT)
+
+
+def test_a_symbol_that_is_not_there_comes_with_what_could_be_meant(folder: Path) -> None:
+    names = ("AAVEUSDT", "ADAUSDT", "BTCUSDT", "DOTUSDT", "ETHUSDT", "SOLUSDT")
+    write_candles(folder / "usdt", "1h", HOUR_MS, N_HOURS, symbols=names)
+    request = MarketRequest(candles_db="usdt/candles_dbs/candles_1h.db", exit_interval="5m")
+    with pytest.raises(DataError) as caught:
+        loaded(replace(request, symbol="BTC", auto_scope=False), STRICT)
+    assert str(caught.value) == (
+        'Symbol "BTC" not found: --symbol must be one of the 1h candles of usdt/candles_dbs/candles_1h.db, AAVEUSDT, '
+        "ADAUSDT, BTCUSDT, DOTUSDT, ETHUSDT, … (6 in all); did you mean BTCUSDT?"
+    )
+    with pytest.raises(DataError, match=r'Symbol "BTC" not found in candle DB.*"SOLUSDT"'):
+        loaded(replace(request, symbol="BTC", auto_scope=False), REFERENCE)
+
+
+def _traded(needed: int, semantics: Semantics = STRICT, **changes: Any) -> list[str]:
+    """What is told of symbols without a bar to be traded."""
+    request = MarketRequest(**changes)
+    window, universe, _, _ = loaded(request, semantics)
+    told: list[str] = []
+    main = sources_of(request).main
+    refuse_untraded(universe, main, window, lambda _: needed, semantics, "replay", told.append)
+    return told
+
+
+def test_a_run_in_which_no_bar_is_traded_is_refused_in_strict(folder: Path) -> None:
+    (folder / "config.yaml").write_text("global: {}\n")
+    assert _traded(N_HOURS) == []
+    said = (
+        r"no bar is traded: .*candles_1h.db \(1h\) must .*; none has, BTC has 10 of 11 by its end"
+    )
+    with pytest.raises(DataError, match=said):
+        _traded(N_HOURS + 1)
+    assert _traded(N_HOURS + 1, REFERENCE) == []
+    early = {"end_ms": START_MS + 4 * HOUR_MS}
+    assert _traded(4, **early) == []
+    with pytest.raises(DataError, match="BTC has 4 of 5"):
+        _traded(5, **early)
+    late = {"start_ms": START_MS + 4 * HOUR_MS + 1, "end_ms": START_MS + 5 * HOUR_MS - 1}
+    with pytest.raises(DataError, match="BTC has 4 of 1 by"):
+        _traded(1, **late)
+    assert _traded(1, auto_scope=False) == []
+
+
+def test_symbols_without_a_bar_to_be_traded_are_told(folder: Path) -> None:
+    (folder / "config.yaml").write_text("global: {}\n")
+    _change(
+        "candles_dbs/candles_1h.db",
+        "DELETE FROM candles WHERE symbol <> 'BTC' AND t < ?",
+        START_MS + 5 * HOUR_MS,
+    )
+    (line,) = _traded(6)
+    assert "2 of 3 never have in the window and are not traded (ETH has 5 of 6, SOL has 5" in line
+    with pytest.raises(DataError, match="none has, ETH has 5 of 6"):
+        _traded(6, symbol="ETH")
 
 
 def test_bars_of_unknown_length_cannot_be_known_in_strict(folder: Path) -> None:
@@ -279,6 +337,41 @@ def test_sub_bars_asked_for_must_be_there_in_strict(
     assert candles.n_rows == 0
 
 
+def _relabel(path: str, found: str, label: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE candles SET interval = ? WHERE interval = ?", (label, found))
+
+
+@pytest.mark.parametrize("series", ["exit", "entry", "main"])
+def test_bars_that_are_not_as_long_as_their_label_are_refused_in_strict_alone(
+    folder: Path, series: str
+) -> None:
+    if series == "main":
+        (folder / "config.yaml").write_text("global: {}\n")
+        _relabel("candles_dbs/candles_1h.db", "1h", "30m")
+        request = MarketRequest(interval="30m", candles_db="candles_dbs/candles_1h.db")
+        said = "candles_1h.db: bars labelled 30m must open 30m apart, those of BTC mostly open 1h"
+    else:
+        (folder / "config.yaml").write_text(f"global: {{engine: {{{series}_interval: 5m}}}}\n")
+        _relabel("candles_dbs/candles_5m.db", "5m", "15m")
+        request = MarketRequest(
+            **{f"{series}_interval": "15m", f"{series}_candles_db": "candles_dbs/candles_5m.db"}
+        )
+        said = "candles_5m.db: bars labelled 15m must open at least 15m apart, those of ETH at"
+    with pytest.raises(DataError, match=said):
+        loaded(request, STRICT)
+    loaded(request, REFERENCE)
+
+
+@pytest.mark.parametrize("series", ["", "exit_", "entry_"])
+def test_months_are_refused_in_strict(folder: Path, series: str) -> None:
+    sources = sources_of(MarketRequest(**{f"{series}interval": "1M", f"{series}candles_db": "x"}))
+    flag = f"--{series}interval".replace("_", "-")
+    with pytest.raises(ConfigError, match=f"{flag} must be .* did you mean 1m"):
+        check_finer(sources, STRICT)
+    check_finer(sources, REFERENCE)
+
+
 def test_sub_bars_of_another_label_are_not_there(folder: Path) -> None:
     request = MarketRequest(
         exit_candles_db="candles_dbs/candles_5m.db", exit_interval="3m", auto_scope=False
@@ -303,3 +396,103 @@ def test_many_symbols_without_sub_bars_are_told_in_one_short_line(folder: Path) 
     (line,) = [line for line in loaded(request, STRICT)[3] if "No exit bars" in line]
     assert line.startswith("[replay] No exit bars for 22 of 23 symbols: S00, S01,")
     assert line.endswith("S19, …")
+
+
+def _change(path: str, statement: str, *values: object) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(statement, values)
+
+
+def _warnings(request: MarketRequest, semantics: Semantics) -> list[str]:
+    return [line for line in loaded(request, semantics)[3] if "Warning" in line]
+
+
+def test_candles_that_do_not_fill_the_window_are_told_in_strict(folder: Path) -> None:
+    (folder / "config.yaml").write_text("global: {}\n")
+    db = "candles_dbs/candles_1h.db"
+    assert _warnings(MarketRequest(), STRICT) == []
+    _change(db, "DELETE FROM candles WHERE symbol = 'ETH' AND t = ?", START_MS + 4 * HOUR_MS)
+    _change(db, "DELETE FROM candles WHERE symbol = 'SOL' AND t > ?", START_MS + 6 * HOUR_MS)
+    _change(db, "DELETE FROM candles WHERE symbol = 'BTC' AND t < ?", START_MS + 2 * HOUR_MS)
+    late, early, holes = _warnings(MarketRequest(), STRICT)
+    place = "[replay] Warning: the 1h candles of candles_dbs/candles_1h.db must"
+    assert all(line.startswith(place) for line in (late, early, holes))
+    assert "1 of 3 symbols start later (BTC from 2025-06-01T02:00:00Z)" in late
+    assert "1 of 3 symbols end earlier (SOL to 2025-06-01T07:00:00Z)" in early
+    assert "1 of 3 symbols lack 1 bars (ETH; the longest hole is 1h: ETH 2025-06-01T04" in holes
+    assert _warnings(MarketRequest(), REFERENCE) == []
+    assert _warnings(MarketRequest(symbol="SOL"), STRICT) == [early.replace("of 3", "of 1")]
+    short = MarketRequest(start_ms=START_MS + 2 * HOUR_MS, end_ms=START_MS + 4 * HOUR_MS)
+    assert _warnings(short, STRICT) == []
+
+
+def test_sub_bars_that_do_not_fill_the_window_are_told_in_strict(folder: Path) -> None:
+    db = "candles_dbs/candles_5m.db"
+    _change(db, "DELETE FROM candles WHERE symbol = 'ETH' AND t = ?", START_MS + 4 * HOUR_MS)
+    (line,) = _warnings(MarketRequest(symbol="ETH"), STRICT)
+    assert "the 5m candles of candles_dbs/candles_5m.db must have every bar" in line
+    assert "longest hole is 5m" in line
+
+
+def test_a_market_under_several_names_is_told_in_strict(folder: Path) -> None:
+    names = ("BTC", "BTC/USDT", "BTC/USDT:USDT", "BTCEUR", "ETHUSDT", "ETH_USDC", "SOL")
+    write_candles(folder / "names", "1h", HOUR_MS, N_HOURS, symbols=names)
+    (folder / "config.yaml").write_text("global: {}\n")
+    request = MarketRequest(candles_db="names/candles_dbs/candles_1h.db")
+    (line,) = _warnings(request, STRICT)
+    assert line == (
+        "[replay] Warning: every market must stand once in names/candles_dbs/candles_1h.db, 2 stand under several "
+        "names, which are traded each as a market of its own: BTC and BTC/USDT and BTC/USDT:USDT, ETHUSDT and "
+        "ETH_USDC; leave one name each in the database"
+    )
+    assert _warnings(request, REFERENCE) == []
+    assert _warnings(replace(request, symbol="BTC"), STRICT) == []
+
+
+FUNDED = MarketRequest(funding_db="candles_dbs/funding_rates.db")
+
+
+def test_doubtful_funding_is_told_in_strict(folder: Path) -> None:
+    (folder / "config.yaml").write_text("global: {}\n")
+    (without,) = _warnings(FUNDED, STRICT)
+    assert "funding_rates.db must have rates of every symbol, 1 of 3 have none" in without
+    db = FUNDED.funding_db or ""
+    _change(db, "DELETE FROM funding_rates WHERE symbol = 'ETH' AND time > ?", START_MS + HOUR_MS)
+    _change(db, "DELETE FROM funding_rates WHERE symbol = 'BTC' AND (time / 3600000) % 4 > 0")
+    told = _warnings(FUNDED, STRICT)
+    assert any("of 1 of 3 symbols are mostly 4h apart (BTC)" in line for line in told)
+    assert any("symbols end earlier (ETH to 2025-06-01T01:00:00Z)" in line for line in told)
+    assert all(line.startswith("[replay] Warning: ") for line in told)
+    assert _warnings(FUNDED, REFERENCE) == []
+
+
+def test_funding_need_not_outlast_the_candles_of_its_symbol(folder: Path) -> None:
+    (folder / "config.yaml").write_text("global: {}\n")
+    candles, rates = "candles_dbs/candles_1h.db", FUNDED.funding_db or ""
+    _change(candles, "DELETE FROM candles WHERE symbol = 'ETH' AND t > ?", START_MS + HOUR_MS)
+    _change(
+        rates, "DELETE FROM funding_rates WHERE symbol = 'ETH' AND time > ?", START_MS + HOUR_MS
+    )
+    assert not any("up to the window's end" in line for line in _warnings(FUNDED, STRICT))
+
+
+@pytest.mark.parametrize("factor", ["/ 1000", "* 1000"])
+@pytest.mark.parametrize("semantics", [STRICT, replace(STRICT, funding="after_step")])
+def test_funding_times_in_another_unit_are_refused(
+    folder: Path, factor: str, semantics: Semantics
+) -> None:
+    _change(FUNDED.funding_db or "", f"UPDATE funding_rates SET time = time {factor}")
+    with pytest.raises(DataError, match=r"time must be in epoch ms .* is a time in (s|µs)"):
+        loaded(FUNDED, semantics)
+    loaded(FUNDED, REFERENCE)
+
+
+def test_funding_under_other_names_alone_is_refused(folder: Path) -> None:
+    db = FUNDED.funding_db or ""
+    _change(db, "UPDATE funding_rates SET symbol = symbol || '/USDT'")
+    said = (
+        r"names of the candles, BTC, ETH, SOL; found BTC/USDT, ETH/USDT \(there is BTC/USDT for BTC"
+    )
+    with pytest.raises(DataError, match=said):
+        loaded(FUNDED, STRICT)
+    loaded(FUNDED, REFERENCE)

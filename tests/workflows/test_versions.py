@@ -85,7 +85,10 @@ def test_stamp_is_void_once_a_source_changed(
     assert tool.main(["--out-dir", str(tmp_path / "dist")]) == 0
     assert "build:unstamped" not in versions.version_line()
     monkeypatch.setattr("mei.jit.sources_hash", lambda: "f" * 16)
-    assert versions.version_line().endswith(f"build:unstamped gpu:0 kernels:{'f' * 16}")
+    for installed in (None, object()):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, found=installed: found)
+        gpu = int(installed is not None)
+        assert versions.version_line().endswith(f"build:unstamped gpu:{gpu} kernels:{'f' * 16}")
     stamp = versions.stamp_path("f" * 16)
     stamp.write_text("{")
     assert "build:unstamped" in versions.version_line()

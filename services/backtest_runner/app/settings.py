@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mei.learning.reach import refuse_short_window
 from mei.model.bars import interval_ms, symbol_name
 from mei.model.errors import ConfigError
 from mei.model.http import (
@@ -164,6 +165,8 @@ class Settings(BaseSettings):
     def loop_settings(self, strategies: tuple[LoadedStrategy, ...]) -> LoopSettings:
         """Everything that can change a byte of the results. Raises ConfigError."""
         interval_ms(self.timeframe)
+        if self.training != "off":
+            refuse_short_window(self.training_settings(), self.timeframe)
         configured = read_strategy_yaml(self.strategy_yaml, [one.name for one in strategies])
         settings = LoopSettings(
             symbols=self.symbol_names,

@@ -41,6 +41,7 @@ def create_app(settings: Settings | None = None, *, now_ms: Callable[[], int] = 
         # A process of its own: only there may a test ask for an end at a fault point.
         install_fault_plan()
         settings = Settings.load()
+        settings.check_window()
     settings.check()
     auth = settings.auth()
     ledger = Ledger.open(settings.ledger_db)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mei.learning.reach import refuse_short_window
 from mei.model.bars import interval_ms, symbol_name
 from mei.model.errors import ConfigError
 from mei.model.http import (
@@ -35,6 +36,9 @@ class Settings(BaseSettings):
     models_dir: Path = Field(Path("models"), description="model files")
     symbols: str = Field("BTC/USDT", description="instruments of a /train that names none")
     timeframe: str = Field("1m", description="bar length of a request that names none")
+    training: Literal["on", "first_only", "off"] = Field(
+        "on", description="off: start with a window too short to train by, too"
+    )
     exactly_once: bool = Field(False, description="train on every bar at most once")
     train_min_points: int = Field(
         2000, ge=50, le=MAX_TRAIN_POINTS, description="fit + validation bars a training needs"
@@ -85,6 +89,11 @@ class Settings(BaseSettings):
             raise ConfigError(
                 f"SYMBOLS must name at least one instrument (such as BTC/USDT), was {self.symbols!r}"
             )
+
+    def check_window(self) -> None:
+        """Raise ConfigError if what a /train without settings goes by can never train, unless TRAINING is off."""
+        if self.training != "off":
+            refuse_short_window(self.training_settings(), self.timeframe)
 
     @property
     def symbol_names(self) -> tuple[str, ...]:

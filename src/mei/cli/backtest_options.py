@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mei.cli.versions import print_version
-from mei.model.errors import ConfigError, MeiError
+from mei.model.errors import ConfigError, MeiError, StoppedError
 
 if TYPE_CHECKING:
     from mei.workflows.market import MarketRequest
@@ -110,7 +110,7 @@ def one_exit_code() -> Iterator[None]:
     try:
         yield
     except MeiError as error:
-        if not isinstance(error, ConfigError):
+        if not isinstance(error, (ConfigError, StoppedError)):
             error.exit_code = 1
         raise
 

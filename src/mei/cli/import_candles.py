@@ -87,10 +87,13 @@ def import_candles(
     assert db is not None
     if timeframe is None:
         raise ConfigError("--timeframe must say how long a bar of the files is, such as 1m or 1h")
+    _refuse_months(timeframe, resample)
     if keep_partial and resample is None:
         raise ConfigError(
             "--keep-partial says what --resample does at the end: give --resample too"
         )
+    from mei.data.candle_check import refuse_longer
+
     for name, scan in _scans(
         _Files(research_dir, symbols, timeframe, gap_policy),
         None if file is None or symbol is None else (file, symbol),
@@ -98,6 +101,7 @@ def import_candles(
         base_names=base_names,
     ):
         typer.echo(scan.describe())
+        refuse_longer(scan)
         _import_series(
             scan,
             name,
@@ -107,6 +111,13 @@ def import_candles(
             keep_partial=keep_partial,
             replace=replace,
         )
+
+
+def _refuse_months(timeframe: str, resample: str | None) -> None:
+    from mei.data.candle_check import refuse_month
+
+    refuse_month(timeframe, "--timeframe")
+    refuse_month(resample or "", "--resample")
 
 
 class _Files(NamedTuple):

@@ -40,8 +40,9 @@ def replay(
         typer.Option("--init-state", help="JSON: balance and open positions to start with."),
     ] = None,
     lookback: Annotated[
-        int, typer.Option("--lookback", min=0, help="Bars before the first entry.")
-    ] = 200,
+        int | None,
+        typer.Option("--lookback", min=0, help="Bars before the first entry.  [default: 200]"),
+    ] = None,
     slippage_bps: Annotated[
         float | None,
         typer.Option("--slippage-bps", help="Replaces the strategy file's, at least 0."),
@@ -66,6 +67,7 @@ def replay(
     _version: options.VersionFlag = False,
 ) -> None:
     """Replay a strategy over candle databases and report what came of it."""
+    from mei.cli.versions import revision
     from mei.model.semantics import parse_semantics
     from mei.workflows.replay import ReplayRequest, run_replay
 
@@ -99,6 +101,7 @@ def replay(
         with_curve=equity_curve,
         export_trades=export_trades,
         export_state=export_state,
+        revision=revision(),
     )
     print_banner()
     with one_exit_code():

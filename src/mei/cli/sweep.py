@@ -8,7 +8,6 @@ import typer
 
 from mei.cli import backtest_options as options
 from mei.cli.backtest_options import finite, one_exit_code, print_banner, tell
-from mei.model.errors import NotFoundError
 
 
 def sweep(
@@ -35,33 +34,75 @@ def sweep(
     live: options.LiveFlag = False,
     semantics: options.SemanticsFlag = "strict",
     strategy: options.StrategyFlag = "mei_alpha",
-    output: Annotated[str, typer.Option("--output", help="JSON Lines.")] = "sweep_results.jsonl",
+    output: Annotated[
+        str, typer.Option("--output", help="JSON Lines, or Parquet by the ending .parquet.")
+    ] = "sweep_results.jsonl",
     threads: Annotated[
         int | None, typer.Option("--threads", min=0, help="[default: one per CPU]")
     ] = None,
     top_n: Annotated[int, typer.Option("--top-n", min=0, help="Rows of the printed table.")] = 10,
+    rerun: Annotated[
+        int,
+        typer.Option(min=0, help="How many of the best to run again, with curve and trades."),
+    ] = 3,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on a Dask cluster: tcp://host:8786, or local for one process a thread."
+        ),
+    ] = None,
+    chunk_size: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-size",
+            min=1,
+            help="Combinations between two entries of the journal. [default: by their work]",
+        ),
+    ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            help="Where trials are counted: a path, a database URL, or none. "
+            "[default: LEDGER_DB, else shared/manifest.sqlite]"
+        ),
+    ] = None,
     parity_mode: Annotated[
         str,
         typer.Option("--parity-mode", help="production or identical-symbol-universe."),
     ] = "production",
-    gpu: Annotated[bool, typer.Option("--gpu", help="Not available yet.")] = False,
-    tpe: Annotated[bool, typer.Option("--tpe", help="Not available yet.")] = False,
-    _tpe_trials: Annotated[int, typer.Option("--tpe-trials", min=0, hidden=True)] = 5000,
-    _tpe_batch: Annotated[int, typer.Option("--tpe-batch", min=0, hidden=True)] = 256,
-    _tpe_seed: Annotated[int, typer.Option("--tpe-seed", min=0, hidden=True)] = 42,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, gpu, or auto: a GPU where one can be used. [default: cpu]"),
+    ] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The same as --device gpu.")] = False,
+    tpe: Annotated[
+        bool,
+        typer.Option("--tpe", help="Search the ranges of the axes (TPE), not every combination."),
+    ] = False,
+    tpe_trials: Annotated[int, typer.Option("--tpe-trials", min=1, help="Trials in all.")] = 5000,
+    tpe_batch: Annotated[
+        int, typer.Option("--tpe-batch", min=1, help="Trials asked for at a time.")
+    ] = 256,
+    tpe_seed: Annotated[
+        int, typer.Option("--tpe-seed", min=0, help="Same seed and batch, same trials.")
+    ] = 42,
     _allow_unsafe_gpu_sweep: Annotated[
         bool, typer.Option("--allow-unsafe-gpu-sweep", hidden=True)
     ] = False,
     _version: options.VersionFlag = False,
 ) -> None:
     """Replay every combination of a strategy's settings and rank them."""
+    from mei.cli.versions import revision
     from mei.model.semantics import parse_semantics
-    from mei.workflows.sweep import PARITY_MODES, SweepRequest, run_sweep
+    from mei.workflows.sweep.request import PARITY_MODES, SweepRequest, TpeTerms
+    from mei.workflows.sweep.run import run_sweep
 
     if parity_mode not in PARITY_MODES:
         raise typer.BadParameter(
             f"--parity-mode must be one of {', '.join(PARITY_MODES)}, was {parity_mode!r}"
         )
+    if gpu and device not in (None, "gpu"):
+        raise typer.BadParameter(f"--gpu and --device {device} must not be given together")
     request = SweepRequest(
         spec=sweep_spec,
         market=options.market_request(
@@ -87,11 +128,15 @@ def sweep(
         output=output,
         threads=threads,
         top_n=top_n,
+        n_rerun=rerun,
+        chunk_size=chunk_size,
+        ledger=ledger,
+        revision=revision(),
+        scheduler=scheduler,
+        tpe=TpeTerms(tpe_trials, tpe_batch, tpe_seed) if tpe else None,
         parity_mode=parity_mode,
+        device=device or ("gpu" if gpu else "cpu"),
     )
     print_banner()
     with one_exit_code():
-        for flag, is_given in (("--gpu", gpu), ("--tpe", tpe)):
-            if is_given:
-                raise NotFoundError(f"{flag} must be left out: sweeps run on the CPU only so far")
         run_sweep(request, tell)

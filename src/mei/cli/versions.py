@@ -32,10 +32,21 @@ def version_line() -> str:
 
     kernels = sources_hash()
     stamp = _read_stamp(kernels)
-    git = stamp.get("git") or checkout_revision()
+    git = _revision(stamp)
     build = stamp.get("build_s", "unstamped")
     gpu = stamp.get("gpu", importlib.util.find_spec("numba_cuda") is not None)
     return f"{PROGRAM} {__version__} git:{git} build:{build} gpu:{int(gpu)} kernels:{kernels}"
+
+
+def revision() -> str:
+    """First 12 digits of the commit this was built from, or of the checkout, or `unknown`."""
+    from mei.jit import sources_hash
+
+    return _revision(_read_stamp(sources_hash()))
+
+
+def _revision(stamp: dict[str, Any]) -> str:
+    return str(stamp.get("git") or checkout_revision())
 
 
 def stamp_path(kernels: str) -> Path:

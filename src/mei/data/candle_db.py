@@ -2,7 +2,7 @@
 
 Key (symbol, interval, t); t is the open time and t_close the close time in epoch ms UTC, prices are in quote per base,
 v in base units. A set of files is given as text: paths divided by commas, a directory standing for the *.db in it.
-Where two files hold the same bar, the earlier file of the set wins.
+Where two files hold the same bar, the earlier file of the set wins; bars that differ there are told.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from mei.data.sqlite_file import reading, shown, symbols_in
+from mei.data.stamps import time_text
 from mei.model.bars import interval_ms
 from mei.model.candles import Candles, offsets_of
 from mei.model.errors import ConfigError, DataError
@@ -29,6 +30,14 @@ _PRICES = ("o", "h", "l", "c", "v")
 _COLUMNS = ("symbol", "interval", "t", "t_close", *_PRICES)
 _ROW_DTYPE = np.dtype([("t", "<i8"), *((name, "<f8") for name in _PRICES), ("whole", "?")])
 _Rows = npt.NDArray[Any]
+
+
+class _Differing(NamedTuple):
+    """Bars that stand twice with different values: how many, and the first, in words."""
+
+    n_bars: int
+    first: str
+
 
 #: What only an integer is equal to: a fraction, a text and NULL are not. Half the price of asking for the type.
 _WHOLE = "(t | 0) = t AND (t_close | 0) = t_close"
@@ -67,15 +76,16 @@ def load_candles(
 ) -> Candles:
     """Every bar labelled `interval` with from_ms <= t <= to_ms (epoch ms UTC; None = open) of the set's files.
 
-    `tell` hears one line for each file. Empty when no bar fits. DataError, naming the file, for one that cannot be
-    read, and naming symbol, t and column for a cell that is NULL or no number; ConfigError for a set without a file.
+    `tell` hears one line for each file, and one when files disagree about bars. Empty when no bar fits. DataError,
+    naming the file, for one that cannot be read, and naming symbol, t and column for a cell that is NULL or no number;
+    ConfigError for a set without a file.
     """
-    parts: dict[str, list[_Rows]] = {}
+    parts: dict[str, list[tuple[str, _Rows]]] = {}
     for path in _files(db_set):
         started = time.perf_counter()
         loaded = _load_file(path, interval, from_ms, to_ms)
         for symbol, rows in loaded.items():
-            parts.setdefault(symbol, []).append(rows)
+            parts.setdefault(symbol, []).append((path, rows))
         n_bars = sum(map(len, loaded.values()))
         took_s = time.perf_counter() - started
         tell(
@@ -83,7 +93,12 @@ def load_candles(
             f' from "{path}" (interval={interval}{_range_text(from_ms, to_ms)})'
         )
     symbols = sorted(parts, key=str.encode)
-    kept = [_first_of_each(parts.pop(symbol)) for symbol in symbols]
+    kept = []
+    differing: list[_Differing] = []
+    for symbol in symbols:
+        kept.append(_first_of_each(symbol, parts.pop(symbol), differing))
+    if differing:
+        tell(_differing_text(differing, interval))
     rows = np.concatenate([np.zeros(0, dtype=_ROW_DTYPE), *kept])
     return Candles(
         interval,
@@ -193,13 +208,45 @@ def _refuse(
     raise AssertionError("the row that SQLite finds has such a cell")
 
 
-def _first_of_each(parts: list[_Rows]) -> _Rows:
-    """The rows of all parts, strictly ascending; of equal t the one of the earliest part."""
-    rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _first_of_each(
+    symbol: str, parts: list[tuple[str, _Rows]], differing: list[_Differing]
+) -> _Rows:
+    """The rows of all parts, strictly ascending; of equal t the one of the earliest part.
+
+    What is left out although it is not the same goes to `differing`.
+    """
+    rows = parts[0][1] if len(parts) == 1 else np.concatenate([part for _, part in parts])
     if (rows["t"][1:] > rows["t"][:-1]).all():
         return rows
-    rows = rows[np.argsort(rows["t"], kind="stable")]
-    return rows[np.concatenate(([True], rows["t"][1:] != rows["t"][:-1]))]
+    order = np.argsort(rows["t"], kind="stable")
+    rows = rows[order]
+    is_first = np.concatenate(([True], rows["t"][1:] != rows["t"][:-1]))
+    first_of = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]
+    is_other = np.zeros(len(rows), dtype=np.bool_)
+    for name in _PRICES:
+        is_other |= rows[name] != rows[name][first_of]
+    if is_other.any():
+        other = int(np.argmax(is_other))
+        pair = (int(first_of[other]), other)
+        ends = np.cumsum([len(part) for _, part in parts])
+        paths = [parts[int(np.searchsorted(ends, order[row], "right"))][0] for row in pair]
+        column = next(name for name in _PRICES if rows[name][pair[0]] != rows[name][pair[1]])
+        told = " and ".join(
+            f'{column}={float(rows[column][row])} in "{path}"'
+            for row, path in zip(pair, paths, strict=True)
+        )
+        first = f"{symbol} at {time_text(int(rows['t'][other]))} with {told}"
+        differing.append(_Differing(int(np.count_nonzero(is_other)), first))
+    return rows[is_first]
+
+
+def _differing_text(differing: list[_Differing], interval: str) -> str:
+    n_bars = sum(one.n_bars for one in differing)
+    return (
+        f"[bt-data] Warning: a bar must be the same wherever it stands, {n_bars} bars ({interval}) of {len(differing)} "
+        f"symbols are not, the first {differing[0].first}: the one of the earlier file is taken; import the wrong "
+        "file again or leave it out"
+    )
 
 
 def _ends_of_file(path: str, interval: str) -> list[int]:

@@ -1,7 +1,7 @@
 """Chunk files of the ingest: `<incoming>/<stream>/<BASE_QUOTE>/<timeframe>/<first_ms>-<sha256[:16]>.npy`.
 
-The name says the content, so a chunk written again is the same file. A live ingester may also put `.csv` and
-`.csv.gz` there; they are read by the rules of research candles with GAP_POLICY=keep.
+The name says the content, so a chunk written again is the same file. The live ingester puts `.csv` there, others may
+put `.csv.gz`; they are read by the rules of research candles with GAP_POLICY=keep.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 
 from mei.data.candle_file import CandleFile, read_head
+from mei.data.candle_text import csv_text
 from mei.model import faults
 from mei.model.bars import BAR_DTYPE, BarArray, interval_ms, path_name
 from mei.model.errors import DataError, OutputError
 
 _NPY_VERSION = (1, 0)
+#: How the bars of a chunk file are written.
+ChunkKind = Literal["npy", "csv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,12 @@ class ChunkContent:
 
 
 def write_chunk(
-    incoming: Path, stream: str, symbol: str, timeframe: str, bars: BarArray
+    incoming: Path,
+    stream: str,
+    symbol: str,
+    timeframe: str,
+    bars: BarArray,
+    kind: ChunkKind = "npy",
 ) -> ChunkContent:
     """Put `bars` (not empty, ascending, unique) under `incoming`, whole or not at all, flushed to the disk.
 
@@ -45,12 +54,10 @@ def write_chunk(
     interval_ms(timeframe)
     folder = _inside(PurePosixPath(stream) / path_name(symbol) / timeframe)
     _require_chunk(bars, f"{folder}: bars to write")
-    packed = io.BytesIO()
-    np.lib.format.write_array(packed, bars, version=_NPY_VERSION, allow_pickle=False)
-    content = packed.getvalue()
+    content = csv_text(bars).encode() if kind == "csv" else _packed(bars)
     sha256 = hashlib.sha256(content).hexdigest()
     first_ms, last_ms = int(bars["timestamp"][0]), int(bars["timestamp"][-1])
-    path = folder / f"{first_ms}-{sha256[:16]}.npy"
+    path = folder / f"{first_ms}-{sha256[:16]}.{kind}"
     try:
         _put(incoming / path, content)
     except OSError as error:
@@ -81,6 +88,12 @@ def read_chunk(incoming: Path, path: str, sha256: str) -> BarArray:
     if full.suffix == ".npy":
         return _unpacked(content, full)
     return _read_text_chunk(full, relative)
+
+
+def _packed(bars: BarArray) -> bytes:
+    packed = io.BytesIO()
+    np.lib.format.write_array(packed, bars, version=_NPY_VERSION, allow_pickle=False)
+    return packed.getvalue()
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -41,6 +41,11 @@ class FundingFile:
         ]
         if self.n_longer:
             said.append(f"{self.n_longer} times longer apart than that")
+        if self.usual_ms not in (0, 3_600_000):
+            said.append(
+                "every full hour pays the newest rate, so rates of other lengths must be made hourly"
+                " (an 8-hourly one divided by 8)"
+            )
         if self.n_dropped:
             said.append(f"dropped {self.n_dropped} rows")
         return "; ".join(said)

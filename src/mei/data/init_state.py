@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mei.model.errors import DataError
+from mei.model.errors import DataError, OutputError
 from mei.model.replay import CONFIDENCES, InitPosition, InitState
 
 _VERSIONS = (1, 2)
@@ -48,6 +48,18 @@ def _is_number_or_null(value: Any) -> bool:
     return value is None or _is_number(value)
 
 
+def _is_above_zero(value: Any) -> bool:
+    return bool(value > 0)
+
+
+def _is_not_negative(value: Any) -> bool:
+    return bool(value >= 0)
+
+
+def _is_above_zero_or_null(value: Any) -> bool:
+    return value is None or bool(value > 0)
+
+
 def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -84,12 +96,33 @@ _POSITION: dict[str, tuple[str, _Kind, Any]] = {
     "last_add_time_ms": ("an integer (epoch ms)", _is_whole, 0),
     "entry_adx_threshold": ("a number", _is_number, 0.0),
 }
+#: What strict asks of the values of a position besides: in words and as a test.
+_STRICT_POSITION: dict[str, tuple[str, _Kind]] = {
+    "side": (f"one of {', '.join(_SIDES)}", lambda value: value.lower() in _SIDES),
+    "size": ("above 0", _is_above_zero),
+    "entry_price": ("above 0", _is_above_zero),
+    "entry_atr": ("0 or more", _is_not_negative),
+    "trailing_sl": ("null or above 0", _is_above_zero_or_null),
+    "confidence": (
+        f"one of {', '.join(CONFIDENCES)}",
+        lambda value: value.lower() in CONFIDENCES,
+    ),
+    "leverage": ("above 0", _is_above_zero),
+    "margin_used": ("0 or more", _is_not_negative),
+    "open_time_ms": ("0 or more", _is_not_negative),
+    "last_add_time_ms": ("0 or more", _is_not_negative),
+    "entry_adx_threshold": ("0 or more", _is_not_negative),
+}
 
 
-def read_init_state(path: str, symbols: Collection[str], tell: Callable[[str], None]) -> InitState:
+def read_init_state(
+    path: str, symbols: Collection[str], tell: Callable[[str], None], *, strict: bool
+) -> InitState:
     """The state in file `path`. `tell` hears which positions are passed over: of other symbols, of unknown sides.
 
-    symbols: those that can be traded. DataError, naming the file, for one that cannot be read or is not as it must be.
+    symbols: those that can be traded. strict: refuse positions that nobody can hold, sides and confidences without a
+    meaning, and two positions of a symbol; otherwise the side is passed over, the confidence counts as medium and the
+    later position holds. DataError, naming the file, for one that cannot be read or is not as it must be.
     """
     content = _parse(path)
     top = _checked(content, _TOP, path, "the file")
@@ -109,6 +142,8 @@ def read_init_state(path: str, symbols: Collection[str], tell: Callable[[str], N
         raise DataError(
             f"{path}: balance of an init-state must be 0 or more, is {top['balance']}; correct it"
         )
+    if strict:
+        _refuse_impossible(positions, path)
     kept: dict[str, InitPosition] = {}
     for item in positions:
         position = _position(item, symbols, tell)
@@ -121,21 +156,47 @@ def read_init_state(path: str, symbols: Collection[str], tell: Callable[[str], N
         balance_usd=float(top["balance"]),
         positions=tuple(kept.values()),
         continuation=continuation,
+        path=path,
     )
 
 
+def _refuse_impossible(positions: Sequence[Mapping[str, Any]], path: str) -> None:
+    first: dict[str, int] = {}
+    for number, item in enumerate(positions):
+        where = f"positions[{number}] ({item['symbol']})"
+        for key, (words, is_right) in _STRICT_POSITION.items():
+            if not is_right(item[key]):
+                raise DataError(
+                    f"{path}: {key} of {where} must be {words}, is {_shown(item[key])}; correct it"
+                )
+        before = first.setdefault(item["symbol"], number)
+        if before != number:
+            raise DataError(
+                f"{path}: a symbol must have one position, {where} is of the symbol of positions[{before}]; "
+                "leave one of them"
+            )
+
+
 def init_state_text(state: InitState) -> str:
-    """What `read_init_state` reads back: JSON, the keys in the order of the specification."""
+    """What `read_init_state` reads back: JSON, the keys in the order of the specification.
+
+    Raises OutputError when it holds a number that is not finite, which JSON has not.
+    """
     content: dict[str, Any] = {
         "version": state.version,
         "source": state.source,
         "exported_at_ms": state.exported_at_ms,
         "balance": state.balance_usd,
-        "positions": [_position_object(position) for position in state.positions],
+        "positions": [position_object(position) for position in state.positions],
     }
     if state.continuation is not None:
         content["continuation"] = state.continuation
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise OutputError(
+            f"an init-state must hold finite numbers, this one does not ({error}): check candles and order sizes"
+        ) from error
 
 
 def _parse(path: str) -> Any:
@@ -215,7 +276,8 @@ def _position(
     )
 
 
-def _position_object(position: InitPosition) -> dict[str, Any]:
+def position_object(position: InitPosition) -> dict[str, Any]:
+    """A position as an init-state has it, the keys in the order of the specification."""
     return {
         "symbol": position.symbol,
         "side": _WORD[position.side],

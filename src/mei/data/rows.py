@@ -122,6 +122,7 @@ class RowCheck:
         raise DataError(
             f"{self._path}:{line}: timestamp {stamp} is not on the grid: it must be the open of a bar of"
             f" {self._step_ms} ms, a multiple of that in UTC; is the file in the folder of its timeframe?"
+            " (import-candles makes longer bars of shorter ones: --timeframe 1m --resample 1h)"
         )
 
     def _dropped_by_value(self, bars: BarArray, values_ok: Mask) -> BarArray:

@@ -67,18 +67,33 @@ def shown(value: object) -> str:
 
 def _opened(path: str) -> sqlite3.Connection:
     address = f"file:{quote(str(Path(path).absolute()))}?mode=ro"
-    database = sqlite3.connect(address, uri=True)
+    try:
+        return _looked_into(sqlite3.connect(address, uri=True))
+    except sqlite3.OperationalError as error:
+        if _has_content(f"{path}-wal") or error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise
+    if _has_content(f"{path}-journal"):
+        # Its writer was killed: part of what it had not committed stands in the file until it is undone.
+        _looked_into(sqlite3.connect(path)).close()
+        return _looked_into(sqlite3.connect(address, uri=True))
+    # A database in WAL mode in a folder that cannot be written to: no log, so nothing is missed.
+    return sqlite3.connect(f"{address}&immutable=1", uri=True)
+
+
+def _looked_into(database: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection once it has read; closed when it cannot."""
     try:
         database.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-    except sqlite3.OperationalError:
+    except BaseException:
         database.close()
-        log = Path(f"{path}-wal")
-        if log.is_file() and log.stat().st_size:
-            raise
-        # A database in WAL mode in a folder that cannot be written to: no log, so nothing is missed.
-        return sqlite3.connect(f"{address}&immutable=1", uri=True)
+        raise
     return database
+
+
+def _has_content(path: str) -> bool:
+    log = Path(path)
+    return log.is_file() and log.stat().st_size > 0
 
 
 def require_columns(

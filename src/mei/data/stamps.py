@@ -57,3 +57,19 @@ def grid_offset_ms(step_ms: int) -> int:
 def utc_text(ms: int) -> str:
     """`ms` as ISO 8601 in UTC: 2023-03-24T12:40:00Z."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat().replace("+00:00", "Z")
+
+
+def time_text(ms: int) -> str:
+    """`utc_text`, or the number itself where a calendar ends: t=-100000000000000000."""
+    try:
+        return utc_text(ms)
+    except (ValueError, OverflowError, OSError):
+        return f"t={ms}"
+
+
+def length_text(ms: int) -> str:
+    """A length of time as an interval is written: 90_000 is 90s, 3_600_000 is 1h; parts of seconds as 1.5s."""
+    for unit_ms, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m")):
+        if ms and ms % unit_ms == 0:
+            return f"{ms // unit_ms}{name}"
+    return f"{ms / 1000:g}s"

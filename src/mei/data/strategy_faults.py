@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mei.model.bars import interval_ms
 from mei.model.errors import ConfigError
-from mei.rules.mei_alpha.keys import BY_PATH, KEYS, MAX_UINT, WORDS, Key
+from mei.rules.mei_alpha.keys import BY_PATH, KEYS, MAX_UINT, OF_PORTFOLIO, WORDS, Key
 from mei.rules.mei_alpha.ranges import value_fault
 
 LAYERS: Final = ("global", "symbols", "live")
@@ -115,8 +115,12 @@ class Found:
     ignored: list[str] = field(default_factory=list)
 
 
-def document_faults(document: Any) -> Found:
-    """Everything in a parsed file that is no setting, or is one with a wrong value; one sentence each."""
+def document_faults(document: Any, *, is_alone: bool = False) -> Found:
+    """Everything in a parsed file that is no setting, or is one with a wrong value; one sentence each.
+
+    is_alone: a symbol's layer is that of the whole portfolio when only this symbol is traded; otherwise it may not hold
+    what is read once for all symbols.
+    """
     found = Found()
     if not isinstance(document, Mapping):
         found.faults.append(
@@ -128,6 +132,8 @@ def document_faults(document: Any) -> Found:
             _check_section(found, name, "", _TREE, node)
         elif name == "symbols":
             _check_symbols(found, node)
+            if not is_alone:
+                _refuse_of_portfolio(found, node)
         elif name in _ROOT_IGNORED:
             found.ignored.append(name)
         elif name != "version":
@@ -153,6 +159,18 @@ def _check_symbols(found: Found, node: Any) -> None:
             _check_section(found, f"symbols.{name}", "", _TREE, body)
         else:
             found.faults.append(f"a symbol under symbols must be text, was {shown(name)}")
+
+
+def _refuse_of_portfolio(found: Found, node: Any) -> None:
+    for name, body in node.items() if isinstance(node, Mapping) else ():
+        for path in OF_PORTFOLIO:
+            section, _, key = path.partition(".")
+            inner = body.get(section) if isinstance(body, Mapping) else None
+            if isinstance(inner, Mapping) and inner.get(key) is not None:
+                found.faults.append(
+                    f"symbols.{name}.{path} would have no effect, it is read once for all symbols: put it under "
+                    f"global (global.{path})"
+                )
 
 
 def _check_section(found: Found, layer: str, path: str, tree: Tree, node: Any) -> None:

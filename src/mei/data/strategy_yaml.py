@@ -7,8 +7,9 @@ drops the whole file and leaves a message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,11 +64,18 @@ class Layers:
 
     def for_symbol(self, name: str) -> Config:
         """Defaults, `global`, `symbols.<name>` (as written, else in upper case), and `live` if asked for."""
-        entries = self._document.get("symbols")
-        if not isinstance(entries, Mapping):
-            return self.portfolio
-        key = next((one for one in (name, name.upper()) if one in entries), None)
-        return self.portfolio if key is None else self._config(f"symbols.{key}", entries[key])
+        for key in self._keys_of(name):
+            return self._config(f"symbols.{key}", self._document["symbols"][key])
+        return self.portfolio
+
+    def unmatched(self, names: Collection[str]) -> dict[str, str]:
+        """Layers that belong to none of the symbols `names` -> the one that may be meant, or an empty text."""
+        used = {one for name in names for one in self._keys_of(name)[:1]}
+        return {layer: _near_symbol(layer, names) for layer in self.symbols if layer not in used}
+
+    def _keys_of(self, name: str) -> list[str]:
+        """Keys under `symbols` for a symbol: as written, then in upper case; the first counts."""
+        return [one for one in dict.fromkeys((name, name.upper())) if one in self.symbols]
 
     def _config(self, owner: str, layer: Any) -> Config:
         if owner not in self._made:
@@ -82,6 +90,16 @@ class Layers:
         return config
 
 
+def _near_symbol(layer: str, names: Collection[str]) -> str:
+    """The symbol that the name of a layer may stand for: another case, another quote, a typo."""
+    by_case = {name.upper(): name for name in names}
+    written = layer.upper()
+    near = [written] if written in by_case else []
+    near += [one for one in by_case if one.startswith(written) or written.startswith(one)]
+    near += get_close_matches(written, by_case, n=1)
+    return by_case[near[0]] if near else ""
+
+
 def load_layers(
     path: Path, *, live: bool, semantics: Semantics, tell: Callable[[str], None]
 ) -> Layers:
@@ -92,30 +110,34 @@ def load_layers(
     the file counts as empty.
     """
     is_strict = semantics.config_errors == "refuse"
-    document = _checked(path, live, tell) if is_strict else _forgiven(path, tell)
+    is_alone = semantics.symbol_layer == "alone"
+    document = _checked(path, live, is_alone, tell) if is_strict else _forgiven(path, tell)
     entries = document.get("symbols")
     names = entries if isinstance(entries, Mapping) else ()
     symbols = tuple(name for name in names if isinstance(name, str))
     return Layers(path, symbols, document, live, is_strict, tell)
 
 
-def _checked(path: Path, live: bool, tell: Callable[[str], None]) -> Mapping[Any, Any]:
+def _checked(
+    path: Path, live: bool, is_alone: bool, tell: Callable[[str], None]
+) -> Mapping[Any, Any]:
     if not path.exists():
         raise ConfigError(f"a strategy file must exist, {path} does not; name one with --config")
     document = parse_yaml(read_text(path), str(path))
     document = {} if document is None else document
-    for ignored in refuse_faults(document, str(path), live=live):
+    for ignored in refuse_faults(document, str(path), live=live, is_alone=is_alone):
         tell(f"{path}: {ignored} is a setting of the live engine; the backtester does without it")
     checked: Mapping[Any, Any] = document
     return checked
 
 
-def refuse_faults(document: Any, source: str, *, live: bool) -> list[str]:
+def refuse_faults(document: Any, source: str, *, live: bool, is_alone: bool = False) -> list[str]:
     """Refuse a parsed strategy file that a strict run refuses: ConfigError with the faults in one line.
 
-    `source` stands before them; live: whether the `live` layer applies. Gives the keys that are passed over.
+    `source` stands before them; live: whether the `live` layer applies; is_alone: as of `document_faults`. Gives the
+    keys that are passed over.
     """
-    found = document_faults(document)
+    found = document_faults(document, is_alone=is_alone)
     faults = [*found.faults, *_disorder(document, live)]
     if faults:
         more = len(faults) - _MAX_TOLD

@@ -1,4 +1,4 @@
-"""Rows of a finished sweep, JSON Lines, as any of its engines writes them.
+"""Rows of a finished sweep, JSON Lines or Parquet, as any of its engines writes them.
 
 `overrides` may be a mapping of path to value, or a list of [path, value] pairs.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mei.data.sweep_parquet_rows import PARQUET_ENDINGS, parquet_objects
 from mei.model.errors import DataError
 
 #: Numbers from here on are no floats.
@@ -44,10 +45,15 @@ class SweepResult:
 
 
 def sweep_results(path: str) -> Iterator[SweepResult]:
-    """The rows of file `path`, one at a time; empty lines are passed over.
+    """The rows of file `path`, one at a time; empty lines are passed over. Parquet if the name ends so.
 
-    Raises DataError naming file and line for what is no row, or has no overrides.
+    Raises DataError naming file and line for what is no row, or has no overrides; ConfigError for Parquet without what
+    reads it.
     """
+    if path.endswith(PARQUET_ENDINGS):
+        for where, fields in parquet_objects(path):
+            yield SweepResult(where, fields, fields["overrides"])
+        return
     try:
         with Path(path).open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):

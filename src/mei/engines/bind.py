@@ -40,12 +40,33 @@ def bind_cpu(rule: Rule, replaced: Mapping[str, Rule] | None = None) -> Rule:
 def _bind(rule: Rule, replacements: Mapping[str, Rule], folder: str, is_entry: bool) -> Rule:
     key = (rule, folder, is_entry)
     if key not in _bound:
-        copy = _with_compiled_callees(rule, replacements, folder)
-        _bound[key] = compiled(copy, folder, is_kept=is_entry)
+        copy = with_bound_callees(
+            rule, replacements, lambda called: _bind(called, replacements, folder, False)
+        )
+        is_part = None if is_entry else _is_part(rule)
+        _bound[key] = compiled(copy, folder, is_kept=is_entry, is_part=is_part)
     return _bound[key]
 
 
-def _with_compiled_callees(rule: Rule, replacements: Mapping[str, Rule], folder: str) -> Rule:
+def _is_part(rule: Rule) -> bool | None:
+    """Whether the rule becomes part of its caller; None = as the caller.
+
+    A World is some 120 words at every call, more work than most rules do. Only what a module names in its `SELDOM` is
+    called, to keep the code, and the time it takes to compile, small.
+    """
+    code = rule.__code__
+    if "world" not in code.co_varnames[: code.co_argcount]:
+        return None
+    return rule.__name__ not in rule.__globals__.get("SELDOM", ())
+
+
+def with_bound_callees(
+    rule: Rule, replacements: Mapping[str, Rule], bind: Callable[[Rule], Rule]
+) -> Rule:
+    """A copy of the rule in whose globals each rule it calls is what `bind` makes of it.
+
+    Raises StrategyError for what is no plain function and for a rule reached through its module.
+    """
     if not isinstance(rule, FunctionType):
         raise StrategyError(f"a rule must be a plain function, {rule!r} is not")
     callees = {}
@@ -54,7 +75,7 @@ def _with_compiled_callees(rule: Rule, replacements: Mapping[str, Rule], folder:
         if isinstance(target, FunctionType) and (
             name in replacements or target.__module__.startswith(_RULES)
         ):
-            callees[name] = _bind(target, replacements, folder, False)
+            callees[name] = bind(target)
         elif isinstance(target, ModuleType) and target.__name__.startswith(_RULES):
             raise StrategyError(
                 f"{rule.__module__}.{rule.__name__} must import the rules it calls by name, "

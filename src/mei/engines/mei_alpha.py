@@ -7,7 +7,7 @@ on is what its key is made of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,9 @@ from mei.engines.bind import bind_cpu
 from mei.engines.mei_alpha_continuation import (
     check_windows,
     continuation_of,
+    curve_of,
     cut_at_end,
+    positions_of,
     read_past,
     resume,
     take_bank,
@@ -69,6 +71,17 @@ _WINDOWS = (
     "indicators.stoch_rsi_smooth2",
     "thresholds.entry.ave_avg_atr_window",
     "thresholds.entry.slow_drift_slope_window",
+)
+#: What `check_configs` reads.
+CHECKED = frozenset(
+    (
+        *_WINDOWS,
+        "filters.use_stoch_rsi_filter",
+        "trade.enable_dynamic_sizing",
+        "trade.vol_scalar_min",
+        "trade.vol_scalar_max",
+        "trade.adx_sizing_min_mult",
+    )
 )
 #: Bars a bank takes at a time: what one indicator leaves in the cache the next one reads there.
 _BANK_BARS = 1024
@@ -131,9 +144,22 @@ def replay(inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics) -
     return walk_market(market, found, screened, configs, inputs, semantics)
 
 
+def made_of(
+    configs: SymbolConfigs, names: Sequence[str], make: Callable[[Config], Any]
+) -> list[Any]:
+    """What `make` makes of each symbol's configuration, once where symbols share one."""
+    made: dict[int, Any] = {}
+    each = [configs.of(name) for name in names]
+    for config in each:
+        if id(config) not in made:
+            made[id(config)] = make(config)
+    return [made[id(config)] for config in each]
+
+
 def windows_of(configs: SymbolConfigs, names: Sequence[str]) -> dict[str, Any]:
     """Each symbol's record of INDICATORS_DTYPE."""
-    return {name: indicators_record(configs.of(name))[0] for name in names}
+    records = made_of(configs, names, indicators_record)
+    return {name: record[0] for name, record in zip(names, records, strict=True)}
 
 
 def check_configs(configs: SymbolConfigs) -> None:
@@ -164,8 +190,9 @@ def indicators_of(market: Market, configs: SymbolConfigs) -> Indicators:
     fill = bind_cpu(fill_symbol)
     banks = []
     whole = np.zeros((N_COLUMNS, 0))
+    each = windows_of(configs, market.names)
     for number, name in enumerate(market.names):
-        windows = indicators_record(configs.of(name))[0]
+        windows = each[name]
         n_past = int(longest_window(windows))
         if whole.shape[1] != n_past + _BANK_BARS:
             whole = np.zeros((N_COLUMNS, n_past + _BANK_BARS))
@@ -192,15 +219,17 @@ def screen(
 ) -> Screened:
     """Stage 2 for every symbol that may be traded."""
     symbols, steps = market.symbols.copy(), market.steps.copy()
+    needed = made_of(configs, market.names, ready_bars)
+    waits = semantics.warm_up == "ready"
     for number, name in enumerate(market.names):
-        needed = ready_bars(configs.of(name)) if semantics.warm_up == "ready" else 0
-        symbols["entry_bars"][number] = max(lookback, needed)
+        symbols["entry_bars"][number] = max(lookback, needed[number] if waits else 0)
         symbols["is_btc_exempt"][number] = is_btc_exempt(name, semantics)
     set_scene(market, found, semantics, steps)
     gates = np.zeros(len(GATES), dtype=np.int64)
+    records = made_of(configs, market.names, screen_record)
     screens = {
-        number: screen_record(configs.of(name))[0]
-        for number, name in enumerate(market.names)
+        number: record[0]
+        for number, record in enumerate(records)
         if market.symbols["is_traded"][number]
     }
     rows = found.rows
@@ -291,12 +320,13 @@ def world_of(
     symbols = market.symbols.copy()
     risks = [risk_record(configs.portfolio)]
     waits = bool(market.run["warm_up"][0])
+    needed = made_of(configs, market.names, ready_bars)
     for number, name in enumerate(market.names):
         config = configs.of(name)
         if config is not configs.portfolio:
             symbols["risk"][number] = len(risks)
             risks.append(risk_record(config))
-        symbols["exit_bars"][number] = ready_bars(config) if waits else 0
+        symbols["exit_bars"][number] = needed[number] if waits else 0
     return World(
         main=market.main,
         exits=market.exits,
@@ -334,9 +364,9 @@ def walk_market(
         has_steps = not (is_empty and market.run["run_end"][0])
         if has_steps:
             bind_cpu(walk)(world, state, start, market.n_walked)
-        continuation = None
+        left: dict[str, Any] = {}
         if inputs.exports_state:
-            continuation = continuation_of(
+            left["continuation"] = continuation_of(
                 market,
                 found.rows,
                 found.banks,
@@ -345,11 +375,14 @@ def walk_market(
                 semantics,
                 windows_of(configs, market.names),
             )
+            left["left_usd"] = float(state.account["balance_usd"][0])
+            left["left_positions"] = positions_of(market, state)
+        n_left = int(state.account["n_trades"][0])
         if market.n_walked and has_steps:
             bind_cpu(finish)(world, state, market.n_walked - 1)
         n_trades = int(state.account["n_trades"][0])
         if n_trades <= n_log:
-            return _result(market, screened, state, continuation, inputs)
+            return _result(market, screened, state, inputs, n_ending=n_trades - n_left, **left)
         n_log = n_trades
 
 
@@ -357,16 +390,14 @@ def _result(
     market: Market,
     screened: Screened,
     state: State,
-    continuation: Mapping[str, Any] | None,
     inputs: ReplayInputs,
+    **ending: Any,
 ) -> ReplayResult:
     account = state.account[0]
-    equity_ms, equity_usd = market.steps["known_ms"][: market.n_walked], state.equity
-    if market.run["run_end"][0]:
-        equity_ms, equity_usd = equity_ms[market.first_walked :], equity_usd[market.first_walked :]
-        if len(equity_ms):
-            equity_ms = np.append(equity_ms, equity_ms[-1])
-            equity_usd = np.append(equity_usd, account["balance_usd"])
+    equity_ms, equity_usd = curve_of(market, state)
+    if market.run["run_end"][0] and len(equity_ms):
+        equity_ms = np.append(equity_ms, equity_ms[-1])
+        equity_usd = np.append(equity_usd, account["balance_usd"])
     blocked = {
         name: int(account[name]) for name in account.dtype.names if name.startswith("blocked_by_")
     }
@@ -382,7 +413,9 @@ def _result(
         equity_usd=equity_usd,
         n_signals=screened.n_signals,
         gates={**screened.gates, **blocked},
-        continuation=continuation,
+        peak_usd=None if market.past is None else market.past.peak_usd,
+        has_excursions=bool(market.run["excursions"][0]),
+        **ending,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,17 @@ import numpy as np
 from mei.engines.mei_alpha_live_state import content_of, fill_record, plain_list
 from mei.engines.mei_alpha_market import ALWAYS_MS, Market
 from mei.engines.mei_alpha_past import Past, SymbolPast
-from mei.model.bars import FloatArray
+from mei.model.bars import FloatArray, IntArray
 from mei.model.candles import Candles, offsets_of
-from mei.model.errors import ConfigError
-from mei.model.replay import CONFIDENCES, ReplayInputs
+from mei.model.errors import ConfigError, DataError
+from mei.model.replay import (
+    CONFIDENCES,
+    InitPosition,
+    InitState,
+    ReplayInputs,
+    highest_usd,
+    state_fault,
+)
 from mei.model.semantics import Semantics, describe_semantics
 from mei.rules.mei_alpha.columns import N_COLUMNS
 from mei.rules.mei_alpha.indicators import INDICATOR_STATE_DTYPE
@@ -38,7 +46,8 @@ _CURSORS = ("main_row", "exit_row", "entry_row")
 def read_past(inputs: ReplayInputs, semantics: Semantics) -> Past | None:
     """The past an init-state of version 2 brings; None without one.
 
-    Raises ConfigError when it is another strategy's, interval's or semantics', or not whole.
+    Raises ConfigError when it is another strategy's, interval's or semantics', DataError when it is not as it was
+    written.
     """
     state = inputs.init_state
     if state is None or state.continuation is None:
@@ -56,20 +65,58 @@ def read_past(inputs: ReplayInputs, semantics: Semantics) -> Past | None:
             )
     try:
         symbols = {name: _symbol_past(kept) for name, kept in content["symbols"].items()}
-        past = Past(int(content["as_of_ms"]), int(content["from_ms"]), content["account"], symbols)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ConfigError(
-            f"the continuation of the init-state must be as --export-state wrote it: {type(error).__name__} {error}"
+        account = {name: _counted(name, content["account"][name]) for name in _ACCOUNT}
+        past = Past(
+            as_of_ms=int(content["as_of_ms"]),
+            from_ms=int(content["from_ms"]),
+            account=account,
+            symbols=symbols,
+            peak_usd=_peak(content["equity_peak_usd"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise DataError(
+            f"{state.label} must be as --export-state wrote it, its continuation is not: "
+            f"{type(error).__name__} {error}; export it again"
         ) from error
     _check_place(inputs, past)
+    _check_shown(state, past)
     return past
+
+
+def _counted(name: str, value: Any) -> float | int:
+    """A field of the account; ValueError when it is no number of its kind."""
+    is_count = name != "balance_usd"
+    if isinstance(value, bool) or not isinstance(value, int if is_count else (int, float)):
+        raise ValueError(f"account.{name} must be a number, is {value!r}")
+    if not isfinite(value) or (is_count and value < 0):
+        raise ValueError(f"account.{name} must be finite and a count not negative, is {value!r}")
+    return value
+
+
+def _peak(value: Any) -> float | None:
+    if value is not None and not isfinite(float(value)):
+        raise ValueError(f"equity_peak_usd must be finite or null, is {value!r}")
+    return None if value is None else float(value)
+
+
+def _check_shown(state: InitState, past: Past) -> None:
+    """Balance and positions at the top of the file are there to be read: changed alone they would change nothing."""
+    held = [
+        position_of(name, kept.slot) for name, kept in past.symbols.items() if kept.slot["side"]
+    ]
+    fault = state_fault(state, float(past.account["balance_usd"]), held)
+    if fault is not None:
+        raise DataError(
+            f"{state.label} must agree with itself, {fault}: export it again, or give it as version 1"
+        )
 
 
 def _check_place(inputs: ReplayInputs, past: Past) -> None:
     """The run must go on where the other stopped, with every symbol that holds something."""
     if inputs.to_ms is not None and inputs.to_ms <= past.as_of_ms:
         raise ConfigError(
-            f"a continuation goes on at {past.as_of_ms}, --end-ts {inputs.to_ms} lies before it: give a later end"
+            f"a continuation goes on after {past.as_of_ms}, there must be something later, the candles or --end-ts end "
+            f"at {inputs.to_ms}: bring later candles, or give a later end"
         )
     if inputs.from_ms is not None and inputs.from_ms > past.as_of_ms + 1:
         raise ConfigError(
@@ -105,8 +152,7 @@ def check_windows(past: Past, windows: Mapping[str, Any]) -> None:
 
 
 def _symbol_past(kept: Mapping[str, Any]) -> SymbolPast:
-    bars = {name: np.array(kept["bars"][name], dtype=np.float64) for name in _COLUMNS[1:]}
-    bars["open_ms"] = np.array(kept["bars"]["open_ms"], dtype=np.int64)
+    bars, exits, entries = (_columns(kept[name]) for name in ("bars", "exits", "entries"))
     rows = np.zeros(len(bars["open_ms"]), dtype=INDICATOR_ROW_DTYPE)
     for row, content in zip(rows, kept["rows"], strict=True):
         fill_record(row, content)
@@ -114,25 +160,69 @@ def _symbol_past(kept: Mapping[str, Any]) -> SymbolPast:
     fill_record(state[0], kept["state"])
     slot = np.zeros(1, dtype=SLOT_DTYPE)
     fill_record(slot[0], kept["slot"] | dict.fromkeys(_CURSORS, -1))
+    _check_kept(bars, slot[0], int(kept["n_bars"]))
     bank = np.array([[float(value) for value in column] for column in kept["bank"]])
     if bank.ndim != 2 or len(bank) != N_COLUMNS:
         raise ValueError(f"bank must have {N_COLUMNS} columns")
     return SymbolPast(
-        int(kept["n_bars"]), bars, rows, bank, state[0], slot[0], dict(kept["windows"])
+        int(kept["n_bars"]),
+        bars,
+        rows,
+        bank,
+        state[0],
+        slot[0],
+        dict(kept["windows"]),
+        exits,
+        entries,
     )
+
+
+def _columns(kept: Mapping[str, Any]) -> dict[str, Any]:
+    bars = {name: np.array(kept[name], dtype=np.float64) for name in _COLUMNS[1:]}
+    bars["open_ms"] = np.array(kept["open_ms"], dtype=np.int64)
+    return bars
+
+
+def _check_kept(bars: Mapping[str, Any], slot: Any, n_bars: int) -> None:
+    """ValueError for bars that are none, and for a slot that no run can have left."""
+    if not np.all(np.diff(bars["open_ms"]) > 0):
+        raise ValueError("open_ms of the bars must ascend")
+    if any(len(bars[name]) != len(bars["open_ms"]) for name in _COLUMNS):
+        raise ValueError("the columns of the bars must be of one length")
+    if n_bars < len(bars["open_ms"]):
+        raise ValueError(f"n_bars must count the {len(bars['open_ms'])} bars kept, is {n_bars}")
+    if not all(np.isfinite(slot[name]) for name in SLOT_DTYPE.names or ()):
+        raise ValueError("numbers of the slot must be finite")
+    if slot["side"] not in (-1, 0, 1) or slot["open_order"] not in (-1, 0, 1):
+        raise ValueError("side and open_order of the slot must be -1, 0 or 1")
+    if slot["side"] != 0 and slot["confidence"] not in range(len(CONFIDENCES)):
+        raise ValueError("confidence of the slot must be 0, 1 or 2")
 
 
 def with_past(inputs: ReplayInputs, past: Past) -> ReplayInputs:
     """The inputs with the kept bars in front of those that come after them, and the window of the first run."""
-    candles = inputs.candles
-    names = tuple(sorted({*candles.symbols, *past.symbols}, key=str.encode))
-    parts = [_joined(candles, name, past) for name in names]
+    from_ms = None if past.from_ms == ALWAYS_MS else past.from_ms
+    return replace(
+        inputs,
+        candles=_lengthened(inputs.candles, {name: s.bars for name, s in past.symbols.items()}),
+        exit_candles=inputs.exit_candles
+        and _lengthened(inputs.exit_candles, {name: s.exits for name, s in past.symbols.items()}),
+        entry_candles=inputs.entry_candles
+        and _lengthened(
+            inputs.entry_candles, {name: s.entries for name, s in past.symbols.items()}
+        ),
+        from_ms=from_ms,
+    )
+
+
+def _lengthened(candles: Candles, kept: Mapping[str, Mapping[str, Any]]) -> Candles:
+    """Candles with the bars kept of each symbol in front."""
+    names = tuple(sorted({*candles.symbols, *kept}, key=str.encode))
+    parts = [_joined(candles, name, kept.get(name)) for name in names]
     joined = [np.concatenate([part[i] for part in parts]) for i in range(len(_COLUMNS))]
     lengths = offsets_of([len(part[0]) for part in parts])
     open_ms, *prices = joined
-    candles = Candles(candles.interval, candles.interval_ms, names, lengths, open_ms, *prices)
-    from_ms = None if past.from_ms == ALWAYS_MS else past.from_ms
-    return replace(inputs, candles=candles, from_ms=from_ms)
+    return Candles(candles.interval, candles.interval_ms, names, lengths, open_ms, *prices)
 
 
 def cut_at_end(inputs: ReplayInputs, semantics: Semantics) -> ReplayInputs:
@@ -163,17 +253,15 @@ def take_bank(kept: SymbolPast, symbol: str, bank: FloatArray) -> None:
     bank[:] = kept.bank[:, kept.bank.shape[1] - n_past :]
 
 
-def _joined(candles: Candles, name: str, past: Past) -> list[Any]:
+def _joined(candles: Candles, name: str, kept: Mapping[str, Any] | None) -> list[Any]:
     rows = candles.rows_of(name)
     columns = [column[rows] for column in candles.columns()]
-    kept = past.symbols.get(name)
-    last_ms = int(kept.bars["open_ms"][-1]) if kept is not None and kept.n_bars else ALWAYS_MS
-    is_new = columns[0] > last_ms
-    columns = [column[is_new] for column in columns]
-    if kept is None or kept.n_bars == 0:
+    if kept is None or len(kept["open_ms"]) == 0:
         return columns
+    is_new = columns[0] > int(kept["open_ms"][-1])
+    columns = [column[is_new] for column in columns]
     return [
-        np.concatenate([kept.bars[field], column])
+        np.concatenate([kept[field], column])
         for field, column in zip(_COLUMNS, columns, strict=True)
     ]
 
@@ -196,6 +284,13 @@ def resume(market: Market, past: Past, state: State) -> None:
     account["n_active"] = len(held)
 
 
+def curve_of(market: Market, state: State) -> tuple[IntArray, FloatArray]:
+    """Times and equity of the steps whose points are this run's: its window's (run_end), none from before a cut."""
+    is_cut = market.run["run_end"][0] or market.past is not None
+    steps = slice(market.first_walked if is_cut else 0, market.n_walked)
+    return market.steps["known_ms"][steps], state.equity[steps]
+
+
 def continuation_of(
     market: Market,
     rows: Any,
@@ -205,7 +300,7 @@ def continuation_of(
     semantics: Semantics,
     windows: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Everything a run that goes on from here needs, as JSON carries it; `balance` and `positions` as in version 1.
+    """Everything a run that goes on from here needs, as JSON carries it.
 
     windows: each symbol's INDICATORS_DTYPE.
     """
@@ -216,7 +311,8 @@ def continuation_of(
         for number, name in enumerate(market.names)
     }
     account = state.account[0]
-    curve = state.equity[market.first_walked :]
+    curve = curve_of(market, state)[1]
+    before_usd = None if market.past is None else market.past.peak_usd
     return {
         "strategy": STRATEGY,
         "semantics": describe_semantics(semantics),
@@ -224,15 +320,28 @@ def continuation_of(
         "as_of_ms": _as_of_ms(market),
         "from_ms": int(run["from_ms"]),
         "account": {name: account[name].item() for name in _ACCOUNT},
-        "equity_peak_usd": float(np.max(curve, initial=float(account["balance_usd"]))),
+        "equity_peak_usd": highest_usd(before_usd, curve),
         "symbols": symbols,
-        "balance": float(account["balance_usd"]),
-        "positions": [
-            _position(name, state.slots[number])
-            for number, name in enumerate(market.names)
-            if state.slots["side"][number] != 0
-        ],
     }
+
+
+def _newest(market: Market, number: int, series: str) -> dict[str, Any]:
+    """The finer bars seen that may lie in the main bar that is not over yet (rules/mei_alpha/holes.py)."""
+    whose, as_of_ms = market.symbols[number], _as_of_ms(market)
+    rows = slice(int(whose[f"{series}_first"]), int(whose[f"{series}_end"]))
+    bars = (market.exits if series == "exit" else market.entries)[rows]
+    begin_ms = as_of_ms - int(market.run["main_interval_ms"][0])
+    is_kept = (bars["open_ms"] > begin_ms) & (bars["known_ms"] <= as_of_ms)
+    return {name: plain_list(bars[name][is_kept]) for name in _COLUMNS}
+
+
+def positions_of(market: Market, state: State) -> tuple[InitPosition, ...]:
+    """What is held, symbols ascending."""
+    return tuple(
+        position_of(name, state.slots[number])
+        for number, name in enumerate(market.names)
+        if state.slots["side"][number] != 0
+    )
 
 
 def _as_of_ms(market: Market) -> int:
@@ -259,6 +368,8 @@ def _kept(
     return {
         "n_bars": end - first + int(whose["n_before"]),
         "bars": {name: plain_list(bars[name]) for name in _COLUMNS},
+        "exits": _newest(market, number, "exit"),
+        "entries": _newest(market, number, "entry"),
         "rows": [content_of(row) for row in rows[start:end]],
         "bank": [plain_list(column) for column in bank],
         "state": content_of(indicator_state),
@@ -270,20 +381,21 @@ def _kept(
     }
 
 
-def _position(symbol: str, slot: Any) -> dict[str, Any]:
-    return {
-        "symbol": symbol,
-        "side": "long" if slot["side"] > 0 else "short",
-        "size": float(slot["qty"]),
-        "entry_price": float(slot["entry_px"]),
-        "entry_atr": float(slot["entry_atr"]),
-        "trailing_sl": float(slot["trailing_px"]) if slot["has_trailing"] else None,
-        "confidence": CONFIDENCES[slot["confidence"]],
-        "leverage": float(slot["leverage"]),
-        "margin_used": float(slot["margin_usd"]),
-        "adds_count": int(slot["adds_count"]),
-        "tp1_taken": bool(slot["tp1_taken"]),
-        "open_time_ms": int(slot["opened_ms"]),
-        "last_add_time_ms": int(slot["last_add_ms"]),
-        "entry_adx_threshold": float(slot["adx_threshold"]),
-    }
+def position_of(symbol: str, slot: Any) -> InitPosition:
+    """What a slot holds."""
+    return InitPosition(
+        symbol=symbol,
+        side=1 if slot["side"] > 0 else -1,
+        qty=float(slot["qty"]),
+        entry_px=float(slot["entry_px"]),
+        entry_atr=float(slot["entry_atr"]),
+        confidence=int(slot["confidence"]),
+        leverage=float(slot["leverage"]),
+        margin_usd=float(slot["margin_usd"]),
+        trailing_px=float(slot["trailing_px"]) if slot["has_trailing"] else None,
+        adds_count=int(slot["adds_count"]),
+        tp1_taken=bool(slot["tp1_taken"]),
+        opened_ms=int(slot["opened_ms"]),
+        last_add_ms=int(slot["last_add_ms"]),
+        entry_adx_threshold=float(slot["adx_threshold"]),
+    )

@@ -32,6 +32,7 @@ from mei.model.replay import TRADE_DTYPE, ReplayInputs
 from mei.model.semantics import STRICT, Semantics
 from mei.rules.mei_alpha.columns import BANK, N_COLUMNS, longest_window
 from mei.rules.mei_alpha.indicators import INDICATOR_STATE_DTYPE
+from mei.rules.mei_alpha.keys import OF_PORTFOLIO
 from mei.rules.mei_alpha.live import KEPT_BARS, NOW, Feed, live_step
 from mei.rules.mei_alpha.records import (
     ACCOUNT_DTYPE,
@@ -51,7 +52,7 @@ from mei.rules.mei_alpha.records import (
 from mei.rules.mei_alpha.world import State, World
 
 #: Form of `LiveWalk.state`.
-LAYOUT = 1
+LAYOUT = 3
 #: Actions a symbol can see in one step: exit, add, open, partial exit, and room to spare.
 _ACTIONS = 8
 
@@ -279,8 +280,7 @@ class LiveWalk:
 
 
 #: Settings of the risk record that belong to one symbol; the others are the portfolio's.
-_OF_PORTFOLIO = ("max_open_positions", "max_total_margin_pct", "max_entry_orders_per_loop")
-RISK_FIELDS = tuple(name for name in RISK_DTYPE.names or () if name not in _OF_PORTFOLIO)
+RISK_FIELDS = tuple(name for name in RISK_DTYPE.names or () if f"trade.{name}" not in OF_PORTFOLIO)
 
 
 def _empty(

@@ -12,7 +12,7 @@ from mei.model.bars import FloatArray
 @dataclass(frozen=True, slots=True)
 class SymbolPast:
     """What a symbol brings along: n_bars seen, of which the last are `bars` (columns) with their `rows` of
-    indicators."""
+    indicators; its newest finer bars, those that may lie in the main bar that was not over."""
 
     n_bars: int
     bars: dict[str, Any]
@@ -21,6 +21,8 @@ class SymbolPast:
     state: Any
     slot: Any
     windows: Mapping[str, Any]
+    exits: dict[str, Any]
+    entries: dict[str, Any]
 
     @property
     def n_before(self) -> int:
@@ -31,9 +33,10 @@ class SymbolPast:
 @dataclass(frozen=True, slots=True)
 class Past:
     """A run that stopped at as_of_ms; from_ms: where its window began. account: the fields of the account that go
-    on."""
+    on. peak_usd: the highest point of its curve, None if it had none."""
 
     as_of_ms: int
     from_ms: int
     account: Mapping[str, Any]
     symbols: Mapping[str, SymbolPast]
+    peak_usd: float | None

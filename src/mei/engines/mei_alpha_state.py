@@ -11,10 +11,15 @@ import numpy as np
 from mei.engines.mei_alpha_market import Market
 from mei.model.replay import TRADE_DTYPE, InitPosition, ReplayInputs
 from mei.model.semantics import Semantics
+from mei.rules.mei_alpha.book import NO_MS
 from mei.rules.mei_alpha.records import ACCOUNT_DTYPE, SLOT_DTYPE
 from mei.rules.mei_alpha.world import State
 
-_BTC = re.compile(r"BTC([-/_:]?(USDT|USDC|USD|BUSD|FDUSD|EUR|PERP))?$", re.IGNORECASE)
+#: With a quote, and what it is settled in: BTC/USDT:USDT is the perpetual of BTC/USDT.
+_BTC = re.compile(
+    r"BTC([-/_:]?(USDT|USDC|USD|BUSD|FDUSD|EUR|PERP)([-_:](USDT|USDC|USD|BUSD|FDUSD|EUR|BTC|PERP|SWAP))?)?$",
+    re.IGNORECASE,
+)
 
 
 def is_btc(symbol: str) -> bool:
@@ -36,7 +41,10 @@ def btc_sources(names: Sequence[str], semantics: Semantics) -> list[str]:
 
 
 def first_state(market: Market, inputs: ReplayInputs, n_log: int) -> State:
-    """The state before the first step, with room for `n_log` trades; positions of an init-state of version 1."""
+    """The state before the first step, with room for `n_log` trades.
+
+    Positions of an init-state of version 1 are numbered from 1 on in their order.
+    """
     n_symbols = len(market.names)
     account = np.zeros(1, dtype=ACCOUNT_DTYPE)
     account["balance_usd"] = inputs.initial_balance_usd
@@ -49,9 +57,12 @@ def first_state(market: Market, inputs: ReplayInputs, n_log: int) -> State:
         account["balance_usd"] = inputs.init_state.balance_usd
     if inputs.init_state is not None and market.past is None:
         traded = {name: i for i, name in enumerate(market.names) if market.symbols["is_traded"][i]}
-        for position in inputs.init_state.positions:
+        account["n_positions"] = len(inputs.init_state.positions)
+        for number, position in enumerate(inputs.init_state.positions, start=1):
             if position.symbol in traded:
-                _take_position(market, slots[traded[position.symbol]], position)
+                slot = slots[traded[position.symbol]]
+                slot["position_id"] = number
+                _take_position(market, slot, position)
         held = np.flatnonzero(slots["side"])
         active[: len(held)] = held
         account["n_active"] = len(held)
@@ -84,3 +95,5 @@ def _take_position(market: Market, slot: Any, position: InitPosition) -> None:
     # What the market did before it was held, or before the window, cannot stop it.
     slot["met_ms"] = max(int(market.run["from_ms"][0]), position.opened_ms, position.last_add_ms)
     slot["funded_ms"] = started_ms
+    slot["lowest_px"] = slot["highest_px"] = position.entry_px
+    slot["seen_ms"] = slot["hole_ms"] = NO_MS

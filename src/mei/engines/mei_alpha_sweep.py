@@ -18,6 +18,8 @@ import numpy as np
 
 from mei.engines.bind import bind_cpu
 from mei.engines.mei_alpha import (
+    CHECKED,
+    Screened,
     SymbolConfigs,
     check_configs,
     indicators_of,
@@ -25,21 +27,21 @@ from mei.engines.mei_alpha import (
     world_of,
 )
 from mei.engines.mei_alpha_market import Market, prepare
+from mei.engines.mei_alpha_settings import Columns, SweptSettings
 from mei.engines.mei_alpha_state import first_state
+from mei.model.bars import IntArray
 from mei.model.errors import ConfigError, DataError
 from mei.model.replay import ReplayInputs
 from mei.model.semantics import Semantics
 from mei.rules.mei_alpha.codes import END_OF_BACKTEST
-from mei.rules.mei_alpha.keys import set_swept
 from mei.rules.mei_alpha.records import (
-    capped,
-    field_of,
+    GATES,
     reads_indicators,
-    reads_risk,
     reads_screen,
     risk_record,
 )
 from mei.rules.mei_alpha.tally import GROUP_DTYPE, TALLY_DTYPE, Grouping, walk_configs
+from mei.rules.mei_alpha.world import State, World
 
 #: Configurations a thread takes at a time.
 _BLOCK = 16
@@ -51,16 +53,6 @@ N_REASONS = END_OF_BACKTEST + 1
 
 Overrides = Mapping[str, Any]
 StageKey = tuple[tuple[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One configuration's numbers: a record of TALLY_DTYPE, its groups (GROUP_DTYPE) and its gate counters."""
-
-    tally: Any
-    groups: Any
-    gates: Mapping[str, int]
-    n_signals: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +88,14 @@ def group_layout(n_symbols: int, category_of: Sequence[str], code_of: Sequence[s
     return GroupLayout(categories, codes, n_symbols, grouping)
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What stages 1 and 2 leave for the configurations of a group; the risk records of `world` are the first one's."""
+
+    world: World
+    screened: Screened
+
+
 class Sweep:
     """A market, a base configuration, and the stages computed for them so far; overrides come in any order."""
 
@@ -124,63 +124,90 @@ class Sweep:
         self._risks = np.concatenate([risk_record(one) for one in distinct])
 
     @property
+    def balance_usd(self) -> float:
+        """What every run starts with."""
+        return float(self._inputs.initial_balance_usd)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The symbols, as groups number them."""
         return self.market.names
 
-    def run(self, overrides: Sequence[Overrides]) -> list[Row]:
-        """The rows of the base with each of these overrides (dotted path -> number), in their order.
+    @property
+    def row_dtype(self) -> np.dtype[Any]:
+        """One configuration's numbers: tally, groups, counters of stage 2 (as records.GATES names them), signals."""
+        return np.dtype(
+            [
+                ("tally", TALLY_DTYPE),
+                ("groups", GROUP_DTYPE, (self.layout.width,)),
+                ("gates", "<i8", (len(GATES),)),
+                ("n_signals", "<i8"),
+            ]
+        )
+
+    def run(self, columns: Columns, n: int) -> Any:
+        """Rows, (n,) of `row_dtype`, of the base with the values of every column (dotted path -> numbers) set.
 
         Raises ConfigError for a window or bound no run can be made with. Unknown paths are without effect.
         """
-        settings = [_typed(one) for one in overrides]
-        groups: dict[StageKey, list[int]] = {}
-        for number, one in enumerate(settings):
-            groups.setdefault(_screen_key(one), []).append(number)
+        settings = self.checked(columns, n)
         blocks = [
             members[start : start + _BLOCK]
-            for members in groups.values()
+            for members in settings.alike(reads_stages)
             for start in range(0, len(members), _BLOCK)
         ]
-        rows: dict[int, Row] = {}
+        rows = np.zeros(n, dtype=self.row_dtype)
         with ThreadPoolExecutor(self._n_threads) as pool:
-            found = pool.map(lambda block: self._run_block([settings[n] for n in block]), blocks)
+            found = pool.map(lambda block: self._run_block(settings, block), blocks)
             for block, block_rows in zip(blocks, found, strict=True):
-                rows.update(zip(block, block_rows, strict=True))
-        return [rows[number] for number in range(len(settings))]
+                rows[block] = block_rows
+        return rows
 
     def configs(self, settings: Overrides) -> SymbolConfigs:
         """The base with settings (dotted path -> typed value) in every layer."""
         by_symbol = {name: {**one, **settings} for name, one in self._base.by_symbol.items()}
         return SymbolConfigs({**self._base.portfolio, **settings}, by_symbol)
 
-    def _run_block(self, settings: list[dict[str, Any]]) -> list[Row]:
-        """Configurations of one group, one after another."""
-        for one in settings:
-            check_configs(self.configs(one))
-        configs = self.configs(settings[0])
+    def checked(self, columns: Columns, n: int) -> SweptSettings:
+        """Settings of `n` configurations. Raises ConfigError for what no run can be made with."""
+        settings = SweptSettings(columns, n)
+        for members in settings.alike(CHECKED.__contains__):
+            check_configs(self.configs(settings.of(members[0])))
+        return settings
+
+    def staged(self, settings: Overrides) -> Staged:
+        """Stages 1 and 2 of the configurations that agree with this one on what these read."""
+        configs = self.configs(settings)
         found = self._indicators.get(
-            _indicators_key(settings[0]), lambda: indicators_of(self.market, configs)
+            _indicators_key(settings), lambda: indicators_of(self.market, configs)
         )
         lookback = self._inputs.lookback
         screened = self._screens.get(
-            _screen_key(settings[0]),
+            _screen_key(settings),
             lambda: screen(self.market, found, configs, self._semantics, lookback),
         )
-        world = world_of(self.market, found, screened, configs)
-        tallies = np.zeros(len(settings), dtype=TALLY_DTYPE)
-        groups = np.zeros((len(settings), self.layout.width), dtype=GROUP_DTYPE)
+        return Staged(world_of(self.market, found, screened, configs), screened)
+
+    def scratch(self, n_log: int) -> State:
+        """What one walk at a time changes, with room for `n_log` trade records."""
+        return first_state(self.market, self._inputs, n_log)
+
+    def _run_block(self, settings: SweptSettings, members: IntArray) -> Any:
+        """Configurations of one group, one after another."""
+        staged = self.staged(settings.of(members[0]))
+        risks = self.risks_of(settings, members)
+        tallies = np.zeros(len(members), dtype=TALLY_DTYPE)
+        groups = np.zeros((len(members), self.layout.width), dtype=GROUP_DTYPE)
         n_log = _FIRST_LOG
         while True:
-            state = first_state(self.market, self._inputs, n_log)
             bind_cpu(walk_configs)(
-                world,
-                self._risks_of(settings),
+                staged.world,
+                risks,
                 0,
-                len(settings),
-                float(self._inputs.initial_balance_usd),
+                len(members),
+                self.balance_usd,
                 self.market.first_walked,
-                state,
+                self.scratch(n_log),
                 self.layout.grouping,
                 tallies,
                 groups,
@@ -189,27 +216,24 @@ class Sweep:
             if most <= n_log:
                 break
             n_log = most
-        return [
-            Row(tally, own, screened.gates, screened.n_signals)
-            for tally, own in zip(tallies, groups, strict=True)
-        ]
+        return self.rows_of(staged, tallies, groups)
 
-    def _risks_of(self, settings: list[dict[str, Any]]) -> Any:
-        """Risk records of each configuration, (n_configs, n_records): an override holds for every symbol."""
-        risks = np.tile(self._risks, (len(settings), 1))
-        for row, one in zip(risks, settings, strict=True):
-            for path, value in one.items():
-                if reads_risk(path):
-                    row[field_of(path)] = capped(value)
-        return risks
+    def rows_of(self, staged: Staged, tallies: Any, groups: Any) -> Any:
+        """Rows of `row_dtype` of one group's tallies and groups."""
+        rows = np.zeros(len(tallies), dtype=self.row_dtype)
+        rows["tally"], rows["groups"] = tallies, groups
+        rows["gates"] = [staged.screened.gates[name] for name in GATES]
+        rows["n_signals"] = staged.screened.n_signals
+        return rows
+
+    def risks_of(self, settings: SweptSettings, members: Sequence[int] | IntArray) -> Any:
+        """Risk records of some configurations, (n, n_records): an override holds for every symbol."""
+        return settings.risks(self._risks, members)
 
 
-def _typed(overrides: Overrides) -> dict[str, Any]:
-    """Settings by path, as a sweep's numbers set them; aliases set both of theirs."""
-    settings: dict[str, Any] = {}
-    for path, value in overrides.items():
-        set_swept(settings, path, value)
-    return settings
+def reads_stages(path: str) -> bool:
+    """Stage 1 or 2 reads the path."""
+    return reads_indicators(path) or reads_screen(path)
 
 
 def _indicators_key(settings: Mapping[str, Any]) -> StageKey:

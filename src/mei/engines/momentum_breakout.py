@@ -14,7 +14,13 @@ import numpy as np
 
 from mei.engines.bind import bind_cpu
 from mei.engines.momentum_breakout_market import Market, prepare
-from mei.engines.momentum_breakout_state import Start, check_continuation, continuation_of, start_of
+from mei.engines.momentum_breakout_state import (
+    Start,
+    check_continuation,
+    continuation_of,
+    positions_of,
+    start_of,
+)
 from mei.model.bars import FloatArray, IntArray
 from mei.model.errors import ConfigError, OutputError
 from mei.model.replay import TRADE_DTYPE, ReplayInputs, ReplayResult
@@ -76,12 +82,17 @@ class Windows:
 class Signals:
     """sides: 1, -1 or 0 for each bar in the order of events. candidates: steps that have any, ascending.
 
-    n_in_window: signals from the first step that may trade on.
+    gates: bars from the first step that may trade on, and how many of them have a signal of each side.
     """
 
     sides: SideArray
     candidates: IntArray
-    n_in_window: int
+    gates: Mapping[str, int]
+
+    @property
+    def n_in_window(self) -> int:
+        """Signals from the first step that may trade on."""
+        return self.gates["buy_count"] + self.gates["sell_count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +119,7 @@ def replay(
     its price before slippage, detail_2 the bars held, margin_usd the notional decided at the entry.
     """
     settings = checked_settings(params)
-    _check_inputs(inputs)
+    check_inputs(inputs)
     check_continuation(inputs)
     market = prepare(inputs, settings["lookback"])
     start = start_of(inputs, market, settings)
@@ -119,6 +130,8 @@ def replay(
             "equity must hold finite numbers, found one that is not: check candles and order sizes"
         )
     account = walked.account[0]
+    peak_usd = None if inputs.init_state is None else inputs.init_state.peak_usd
+    lookback = settings["lookback"]
     return ReplayResult(
         symbols=market.symbols,
         initial_balance_usd=start.equity_usd,
@@ -127,8 +140,13 @@ def replay(
         equity_ms=market.bars.known_ms[market.first_step :],
         equity_usd=walked.curve,
         n_signals=found.n_in_window,
-        gates={"refused_without_equity": int(account["n_refused"])},
-        continuation=continuation_of(market, walked.books, account, settings["lookback"]),
+        gates={**found.gates, "refused_without_equity": int(account["n_refused"])},
+        continuation=continuation_of(
+            market, walked.books, account, lookback, walked.curve, peak_usd
+        ),
+        left_usd=float(account["cash_usd"]),
+        left_positions=positions_of(market, walked.books),
+        peak_usd=peak_usd,
     )
 
 
@@ -209,9 +227,13 @@ def signals(market: Market, found: Windows, key: SignalKey) -> Signals:
     candidates = rows
     if len(market.symbols) > 1:
         candidates = np.unique(np.searchsorted(starts, rows, side="right") - 1)
-    first_row = starts[market.first_step]
-    n_in_window = len(rows) - int(np.searchsorted(rows, first_row))
-    return Signals(in_order, candidates.astype(np.int64, copy=False), n_in_window)
+    in_window = in_order[starts[market.first_step] :]
+    gates = {
+        "total_checks": len(in_window),
+        "buy_count": int(np.count_nonzero(in_window > 0)),
+        "sell_count": int(np.count_nonzero(in_window < 0)),
+    }
+    return Signals(in_order, candidates.astype(np.int64, copy=False), gates)
 
 
 def walk(
@@ -250,7 +272,7 @@ def walk(
         capacity = n_trades
 
 
-def _check_inputs(inputs: ReplayInputs) -> None:
+def check_inputs(inputs: ReplayInputs) -> None:
     """Refuse what the strategy has no use for, rather than leave it out in silence."""
     given = {
         "exit candles": inputs.exit_candles,

@@ -30,9 +30,10 @@ def warm_up() -> None:
     replay(ReplayInputs(candles, candles, candles, funding), configs, STRICT)
     indicators(candles, "BTC", DEFAULTS)
     words = ["close"] * N_REASONS
-    Sweep(ReplayInputs(candles), configs, STRICT, lambda n: group_layout(n, words, words), 1).run(
-        [{}]
+    sweep = Sweep(
+        ReplayInputs(candles), configs, STRICT, lambda n: group_layout(n, words, words), 1
     )
+    sweep.run({}, 1)
     live = LiveWalk(["BTC"], configs, LiveTerms(_HOUR_MS))
     live.step(_HOUR_MS, {"BTC": Bar(0, _HOUR_MS, 1.0, 1.0, 1.0, 1.0, 1.0)})
     for signal in ("channel", "zscore"):

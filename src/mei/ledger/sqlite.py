@@ -19,7 +19,6 @@ from mei.model.errors import LedgerError
 
 #: How long a writer waits for another one, and an opener for another opener.
 BUSY_TIMEOUT_MS = 30_000
-_HEADER = b"SQLite format 3\x00"
 _POLL_S = 0.02
 
 
@@ -32,7 +31,7 @@ def prepare_sqlite(path: Path, new_ledger_id: Callable[[], str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _opening(path):
-            _refuse_non_sqlite(path)
+            _refuse_what_is_no_file(path)
             if _is_written(path):
                 _check_before_touching(path)
             _create_or_migrate(path, new_ledger_id)
@@ -119,14 +118,11 @@ def _is_written(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def _refuse_non_sqlite(path: Path) -> None:
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Without opening it: whoever closes a file loses every lock his process has on it, and SQLite's are such locks."""
     if path.is_dir():
         raise LedgerError(f"LEDGER_DB must be a file, {path} is a folder; name a file in it")
-    if _is_written(path):
-        with path.open("rb") as file:
-            if file.read(len(_HEADER)) != _HEADER:
-                raise damaged(path, "it does not begin like an SQLite database")
-    elif _is_written(path.with_name(path.name + "-wal")):
+    if not _is_written(path) and _is_written(path.with_name(path.name + "-wal")):
         raise damaged(path, "it is empty but has a write-ahead log")
 
 
@@ -142,7 +138,10 @@ def _check_before_touching(path: Path) -> None:
                 raise damaged(path, " ".join(str(verdict).split()))
             missing_migrations(connection, str(path))
     except DBAPIError as error:
-        raise damaged(path, str(error.orig)) from error
+        found = str(error.orig)
+        if "not a database" in found:
+            found = "it does not begin like an SQLite database"
+        raise damaged(path, found) from error
     finally:
         engine.dispose()
 

@@ -127,6 +127,38 @@ presets = _table(
     known_at_ms=BigInteger,
     params_json=Text,
 )
+sweep_trials = _table(
+    "sweep_trials",
+    data_id=Text,
+    sweep_id=Text,
+    strategy=Text,
+    n_trials=BigInteger,
+    n_sharpes=BigInteger,
+    sharpe_mean=Double,
+    sharpe_m2=Double,
+    counted_at_ms=BigInteger,
+    symbols_json=Text,
+    timeframe=Text,
+)
+sweep_jobs = _table(
+    "sweep_jobs",
+    job_id=Text,
+    request_json=Text,
+    state=Text,
+    reason=Text,
+    is_cancel_asked=Integer,
+    token=Text,
+    owner=Text,
+    expires_at_ms=BigInteger,
+    n_attempts=BigInteger,
+    n_stuck=BigInteger,
+    n_rows=BigInteger,
+    progress_json=Text,
+    queued_at_ms=BigInteger,
+    started_at_ms=BigInteger,
+    ended_at_ms=BigInteger,
+    data_id=Text,
+)
 runs = _table(
     "runs",
     run_id=Text,

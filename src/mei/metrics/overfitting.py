@@ -44,6 +44,38 @@ class Trials:
     variance: float
 
 
+@dataclass(slots=True)
+class Spread:
+    """Count, mean and summed squared differences of numbers, in one pass; those not finite are left out."""
+
+    n: int = 0
+    mean: float = 0.0
+    m2: float = 0.0
+
+    def add(self, value: float) -> None:
+        """One more (Welford's update)."""
+        if math.isfinite(value):
+            self.n += 1
+            off = value - self.mean
+            self.mean += off / self.n
+            self.m2 += off * (value - self.mean)
+
+    def add_all(self, other: Spread) -> None:
+        """Those of another (Chan's update)."""
+        if other.n == 0:
+            return
+        n = self.n + other.n
+        off = other.mean - self.mean
+        self.m2 += other.m2 + off * off * (self.n * other.n / n)
+        self.mean += off * (other.n / n)
+        self.n = n
+
+    @property
+    def variance(self) -> float:
+        """Of the sample, divided by n - 1; 0 for fewer than two."""
+        return self.m2 / (self.n - 1) if self.n > 1 else 0.0
+
+
 def moments(returns: Sequence[float]) -> Moments | None:
     """The moments of returns of periods; None for fewer than 2, for returns that do not vary or are not finite."""
     n = len(returns)
@@ -74,14 +106,10 @@ def moments(returns: Sequence[float]) -> Moments | None:
 
 def trials_of(sharpes: Iterable[float]) -> Trials:
     """Count and variance of the Sharpe ratios of trials (of one period), in one pass; those not finite are left out."""
-    n, mean, squares = 0, 0.0, 0.0
+    spread = Spread()
     for value in sharpes:
-        if math.isfinite(value):
-            n += 1
-            off = value - mean
-            mean += off / n
-            squares += off * (value - mean)
-    return Trials(n, squares / (n - 1) if n > 1 else 0.0)
+        spread.add(value)
+    return Trials(spread.n, spread.variance)
 
 
 def per_period(annualised: float, periods_per_year: int) -> float:

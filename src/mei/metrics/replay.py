@@ -143,7 +143,10 @@ def is_close(action: int) -> bool:
 
 
 def replay_numbers(result: ReplayResult, reasons: Sequence[str]) -> ReplayNumbers:
-    """The numbers of a run; `reasons` words the reason of each trade record."""
+    """The numbers of a run; `reasons` words the reason of each trade record.
+
+    Of a run that goes on from another, falls are measured from the highest point of both; all else is of it alone.
+    """
     trades = result.trades
     everything, wins, losses = Group(), Group(), Group()
     groups: tuple[dict[str, Group], ...] = ({}, {}, {}, {}, {})
@@ -177,7 +180,7 @@ def replay_numbers(result: ReplayResult, reasons: Sequence[str]) -> ReplayNumber
             fees_usd=_sum_of_fees(trades["fee_usd"].tolist()),
             n_signals=int(result.n_signals),
             sharpe_ratio=sharpe_ratio(result.equity_ms, result.equity_usd),
-            drawdown=max_drawdown(result.equity_usd),
+            drawdown=max_drawdown(result.equity_usd, result.peak_usd),
             gates=result.gates,
             by_confidence=groups[0],
             by_exit_reason=groups[1],
@@ -271,12 +274,17 @@ def symbol_numbers(
     return {symbol: numbers[symbol] for symbol in sorted(numbers, key=str.encode)}
 
 
-def max_drawdown(equity_usd: FloatArray) -> tuple[float, float]:
-    """The largest fall from a peak in USD, and the largest as a fraction of its peak: two maxima on their own."""
+def max_drawdown(equity_usd: FloatArray, peak_usd: float | None = None) -> tuple[float, float]:
+    """The largest fall from a peak in USD, and the largest as a fraction of its peak: two maxima on their own.
+
+    peak_usd: the highest point before the curve, None = none.
+    """
     if len(equity_usd) == 0:
         return 0.0, 0.0
     peaks = np.fmax.accumulate(equity_usd)
     with np.errstate(invalid="ignore", over="ignore"):
+        if peak_usd is not None:
+            peaks = np.fmax(peaks, peak_usd)
         falls = peaks - equity_usd
         fractions = np.divide(falls, peaks, out=np.zeros(len(falls)), where=peaks > _TINY)
     return float(np.fmax.reduce(falls, initial=0.0)), float(np.fmax.reduce(fractions, initial=0.0))
@@ -301,7 +309,8 @@ def sharpe_ratio(equity_ms: IntArray, equity_usd: FloatArray) -> float:
     if not returns:
         return 0.0
     mean = _sum(returns) / len(returns)
-    variance = _sum((value - mean) ** 2 for value in returns) / len(returns)
+    # A product, not a power: `pow` of the C library may round a square the other way.
+    variance = _sum((value - mean) * (value - mean) for value in returns) / len(returns)
     deviation = math.sqrt(variance)
     return 0.0 if deviation < _TINY else (mean / deviation) * math.sqrt(_DAYS_A_YEAR)
 

@@ -15,7 +15,8 @@ MeiError                     exit 1  HTTP 500   never raised itself
 ├── VerificationError        exit 7  HTTP 500   two things that must be equal are not
 ├── LookAheadError           exit 8  HTTP 500   something newer than now was used
 ├── NotFoundError            exit 2  HTTP 404   names what exists
-└── StrategyError            exit 9  HTTP 500   a strategy raised or broke its contract
+├── StrategyError            exit 9  HTTP 500   a strategy raised or broke its contract
+└── StoppedError             exit 130 HTTP 409  the user stopped it; what is done is kept, the same command goes on
 
 A message says what must hold, what was found, where, and what to do, in one line.
 """
@@ -134,3 +135,11 @@ class StrategyError(MeiError):
 
     exit_code = 9
     code = "strategy"
+
+
+class StoppedError(MeiError):
+    """The user stopped a run. What is done is kept; the same command goes on from there."""
+
+    exit_code = 130
+    http_status = 409
+    code = "stopped"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,8 @@ CONFIDENCES = ("low", "medium", "high")
 #: One executed action. timestamp_ms: when it was known (bar_time). symbol: index into the replay's symbols. reason: a
 #: REASON_* of the strategy, worded by its `reason_text(record)` from detail_1 and detail_2. confidence: 0, 1, 2.
 #: price: fill with slippage; notional_usd as the report's slippage estimate takes it; pnl_usd: realised, fees apart
-#: (FUNDING: the payment); balance_usd: after the action.
+#: (FUNDING: the payment); balance_usd: after the action. lowest_px, highest_px: of what the position has lived
+#: through so far, if the result `has_excursions`.
 TRADE_DTYPE = np.dtype(
     [
         ("timestamp_ms", "<i8"),
@@ -51,6 +52,8 @@ TRADE_DTYPE = np.dtype(
         ("leverage", "<f8"),
         ("margin_usd", "<f8"),
         ("position_id", "<i8"),
+        ("lowest_px", "<f8"),
+        ("highest_px", "<f8"),
     ]
 )
 
@@ -77,7 +80,10 @@ class InitPosition:
 
 @dataclass(frozen=True, slots=True)
 class InitState:
-    """State of version 1 (balance and positions) or 2 (`continuation` has everything else, as JSON carries it)."""
+    """State of version 1 (balance and positions) or 2 (`continuation` has everything else, as JSON carries it).
+
+    path: the file it was read from, for messages.
+    """
 
     version: int
     source: str
@@ -85,6 +91,17 @@ class InitState:
     balance_usd: float
     positions: tuple[InitPosition, ...] = ()
     continuation: Mapping[str, Any] | None = None
+    path: str = field(default="", compare=False)
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"{self.path}: the init-state" if self.path else "the init-state"
+
+    @property
+    def peak_usd(self) -> float | None:
+        """The highest point of the curve so far; None where the state does not tell (version 1)."""
+        return None if self.continuation is None else self.continuation.get("equity_peak_usd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,10 @@ class ReplayInputs:
 class ReplayResult:
     """trades: TRADE_DTYPE in log order. equity_ms, equity_usd: the curve. gates: counters by the names of the report.
 
-    continuation: the state at the end, before end-of-run closes, as JSON carries it (init-state version 2).
+    continuation: the state at the end, before end-of-run closes, as JSON carries it (init-state version 2); then also
+    left_usd and left_positions, the balance (cash) and the positions of that moment. n_ending: records at the end of
+    the log that only the end of the run made. peak_usd: the highest point of the curve of the run that was continued.
+    has_excursions: the records tell what their positions lived through.
     """
 
     symbols: tuple[str, ...]
@@ -124,3 +144,28 @@ class ReplayResult:
     n_signals: int
     gates: Mapping[str, int] = field(default_factory=dict)
     continuation: Mapping[str, Any] | None = None
+    left_usd: float = 0.0
+    left_positions: tuple[InitPosition, ...] = ()
+    n_ending: int = 0
+    peak_usd: float | None = None
+    has_excursions: bool = False
+
+
+def highest_usd(before_usd: float | None, curve_usd: FloatArray) -> float | None:
+    """The highest point of a curve that goes on from one whose highest was `before_usd`; None without any point."""
+    points = curve_usd if before_usd is None else np.append(curve_usd, before_usd)
+    return float(np.fmax.reduce(points)) if len(points) else None
+
+
+def state_fault(
+    state: InitState, balance_usd: float, positions: Sequence[InitPosition]
+) -> str | None:
+    """How what a state shows differs from the balance and the positions its continuation goes on with, in words."""
+    if state.balance_usd != balance_usd:
+        return f"balance must be {balance_usd!r} as in its continuation, is {state.balance_usd!r}"
+    shown = {position.symbol: position for position in state.positions}
+    kept = {position.symbol: position for position in positions}
+    for symbol in sorted(shown.keys() | kept.keys(), key=str.encode):
+        if shown.get(symbol) != kept.get(symbol):
+            return f"the position of {symbol} must be that of its continuation, is not"
+    return None

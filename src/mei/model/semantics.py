@@ -32,6 +32,7 @@ class Semantics:
     config_errors: Literal["defaults", "refuse"] = "refuse"
     sweep_window: Literal["ignored", "applied"] = "applied"
     trade_ids: Literal["repeat", "unique"] = "unique"
+    excursions: Literal["bars", "held"] = "held"
 
 
 #: Of each switch: the reference's value and the repaired one.
@@ -53,6 +54,7 @@ CHOICES: dict[str, tuple[str, str]] = {
     "config_errors": ("defaults", "refuse"),
     "sweep_window": ("ignored", "applied"),
     "trade_ids": ("repeat", "unique"),
+    "excursions": ("bars", "held"),
 }
 
 STRICT = Semantics()

@@ -51,6 +51,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     _replace(path, (content,))
 
 
+def write_blocks_atomically(path: Path, blocks: Iterable[bytes]) -> None:
+    """As `write_atomically`, with the content in blocks: memory stays flat."""
+    _replace(path, blocks)
+
+
 def copy_atomically(source: Path, target: Path) -> None:
     """As `write_atomically`, with the content of `source`, in blocks: memory stays flat."""
     if not source.is_file():

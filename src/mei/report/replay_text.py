@@ -21,8 +21,13 @@ _GATE_LABELS = (
 )
 
 
-def replay_summary(numbers: ReplayNumbers, took_s: float) -> list[str]:
-    """The lines of the summary; took_s: how long the run took."""
+def replay_summary(
+    numbers: ReplayNumbers, took_s: float, peak_usd: float | None = None
+) -> list[str]:
+    """The lines of the summary; took_s: how long the run took.
+
+    peak_usd: the highest equity of the run that this one goes on from, None = it starts from nothing.
+    """
     return [
         "",
         "=== Backtest Summary ===",
@@ -39,12 +44,22 @@ def replay_summary(numbers: ReplayNumbers, took_s: float) -> list[str]:
         f"Avg Loss:          ${numbers.avg_loss_usd:.2f}",
         f"Total Fees:        ${numbers.total_fees_usd:.2f}",
         f"Signals Generated: {numbers.total_signals}",
+        *_continued(peak_usd),
         "",
         *_by_confidence(numbers),
         *_by_exit_reason(numbers),
         *_gate_stats(numbers),
         "",
         f"Completed in {took_s:.3f}s",
+    ]
+
+
+def _continued(peak_usd: float | None) -> list[str]:
+    if peak_usd is None:
+        return []
+    return [
+        f"Continued run:     drawdown from the highest equity so far, before the cut ${peak_usd:.2f}; "
+        "all else, Sharpe too, of this part alone"
     ]
 
 

@@ -189,12 +189,21 @@ def _layers(
         return dict(DEFAULTS), {}
     layers = load_layers(folder / file, live=False, semantics=STRICT, tell=_log.warning)
     found: dict[str, Config] = {}
+    used: set[str] = set()
     for instrument in instruments:
         base = instrument.partition("/")[0]
         for name in (instrument, instrument.replace("/", ""), base):
             if name in layers.symbols:
                 found[instrument] = layers.for_symbol(name)
+                used.add(name)
                 break
+    unused = [name for name in layers.symbols if name not in used]
+    if unused:
+        _log.warning(
+            "%s: without effect, SYMBOLS has no such symbol: %s",
+            layers.path,
+            ", ".join(f"symbols.{name}" for name in unused),
+        )
     return layers.portfolio, found
 
 

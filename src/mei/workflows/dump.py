@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mei.data.candle_check import refuse_impossible
+from mei.data.candle_check import refuse_impossible, refuse_month, refuse_spacing
 from mei.data.candle_db import expand_db_set, load_candles
 from mei.data.strategy_yaml import load_layers
 from mei.engines.mei_alpha import indicators
@@ -58,14 +58,19 @@ def run_dump(request: DumpRequest, tell: Tell) -> str | None:
     layers = load_layers(Path(request.config), live=False, semantics=request.semantics, tell=tell)
     config = layers.for_symbol(request.symbol)
     interval = request.interval or str(config["engine.interval"]) or "1h"
+    is_strict = request.semantics.config_errors == "refuse"
+    if is_strict:
+        refuse_month(interval, "--interval")
     db_set = default_db(interval) if request.candles_db is None else request.candles_db
     databases = [("--candles-db", path) for path in expand_db_set(db_set)]
     check_apart([("--output", request.output)], [("--config", request.config), *databases])
     candles = load_candles(db_set, interval, tell=tell)
     if request.symbol not in candles.symbols:
-        raise DataError(unknown_symbol(request.symbol, candles))
-    if request.semantics.config_errors == "refuse":
-        refuse_impossible(candles.restricted_to((request.symbol,)), db_set)
+        raise DataError(unknown_symbol(request.symbol, candles, db_set, request.semantics))
+    if is_strict:
+        dumped = candles.restricted_to((request.symbol,))
+        refuse_spacing(dumped, db_set)
+        refuse_impossible(dumped, db_set)
     rows = candles.rows_of(request.symbol)
     n_bars = rows.stop - rows.start
     tell(f'[dump-indicators] {n_bars} bars for {request.symbol} (config: "{request.config}")')

@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from mei.data.candle_check import refuse_impossible
+import numpy as np
+
+from mei.data.candle_check import refuse_impossible, refuse_month, refuse_spacing
 from mei.data.candle_db import (
     expand_db_set,
     has_symbol,
@@ -18,10 +21,13 @@ from mei.data.candle_db import (
     load_candles,
     time_range_ms,
 )
-from mei.data.funding_db import load_funding
+from mei.data.candle_span import Span, span_notes, span_of
+from mei.data.funding_check import funding_notes, refuse_unusable
+from mei.data.funding_db import funding_extents, load_funding
 from mei.data.universe_db import active_symbols
 from mei.model.candles import Candles, FundingRates
 from mei.model.errors import ConfigError, DataError
+from mei.model.market_names import listed, meant, same_markets
 from mei.model.semantics import Semantics
 from mei.workflows.strategy import BacktestStrategy, Tell
 from mei.workflows.window import Coverage, Window, describe_window, resolve_window
@@ -30,6 +36,21 @@ from mei.workflows.window import Coverage, Window, describe_window, resolve_wind
 MOST_BARS = 1 << 40
 #: Symbols named in a line.
 _MOST_NAMED = 20
+
+
+class LoadCandles(Protocol):
+    """What gives the bars of a set: `load_candles`, or what has them already."""
+
+    def __call__(
+        self,
+        db_set: str,
+        interval: str,
+        *,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        tell: Tell,
+    ) -> Candles:
+        """As `load_candles`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +181,15 @@ def known_after_ms(interval: str, semantics: Semantics) -> int:
 
 
 def check_finer(sources: Sources, semantics: Semantics) -> None:
-    """Sub-bars must be shorter than main bars; ConfigError, where bars count as known at their close."""
+    """Sub-bars must be shorter than main bars; ConfigError, where bars count as known at their close.
+
+    In strict no interval may be months.
+    """
+    if _is_strict(semantics):
+        refuse_month(sources.main.interval, "--interval")
+        for name, series in (("exit", sources.exit), ("entry", sources.entry)):
+            if series is not None:
+                refuse_month(series.interval, f"--{name}-interval")
     longest_ms = known_after_ms(sources.main.interval, semantics)
     for name, series in (("exit", sources.exit), ("entry", sources.entry)):
         if series is None or semantics.bar_time == "open":
@@ -201,19 +230,20 @@ def load_universe(
     tell: Tell,
     *,
     cut: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None,
+    load: LoadCandles = load_candles,
 ) -> Universe:
     """The main candles, whole, of the symbols that are left. `cut` may take symbols away after the universe filter.
 
     DataError when none is left or the one asked for is not there.
     """
-    candles = load_candles(main.db_set, main.interval, tell=tell)
+    candles = load(main.db_set, main.interval, tell=tell)
     if candles.n_rows == 0:
         raise DataError(
             f"there must be candles of interval {main.interval!r} in {main.label}, no candles were found: "
             "check --candles-db and --interval"
         )
     if request.symbol is not None and request.symbol not in candles.symbols:
-        raise DataError(unknown_symbol(request.symbol, candles))
+        raise DataError(unknown_symbol(request.symbol, candles, main.label, semantics))
     kept = candles.symbols
     if request.universe_filter:
         kept = _listed(request, candles, main, window, semantics, program, tell)
@@ -232,7 +262,11 @@ def load_universe(
     if kept != candles.symbols:
         candles = candles.restricted_to(kept)
     if _is_strict(semantics):
+        refuse_spacing(candles, main.label)
         refuse_impossible(candles, main.label)
+        names = kept if traded is None else tuple(sorted(traded))
+        _tell_twice(names, main, program, tell)
+        _tell_spans(candles, names, main, window, program, tell)
     told = f"{candles.n_rows} bars across {len(candles.symbols)} symbols"
     alone = "" if traded is None else f", trading {request.symbol}"
     tell(f"[{program}] Loaded {told}{alone}")
@@ -247,11 +281,12 @@ def load_besides(
     semantics: Semantics,
     program: str,
     tell: Tell,
+    load: LoadCandles = load_candles,
 ) -> Besides:
     """Finer candles and funding rates inside the window, of the symbols that may be traded."""
-    load = partial(_load_finer, universe, window, semantics, program, tell)
-    exit_candles = load("exit", sources.exit)
-    entry_candles = load("entry", sources.entry)
+    finer = partial(_load_finer, universe, window, semantics, program, tell, load)
+    exit_candles = finer("exit", sources.exit)
+    entry_candles = finer("entry", sources.entry)
     funding = None
     if request.funding_db is not None:
         tell(f'[{program}] Loading funding rates from "{request.funding_db}"')
@@ -259,16 +294,72 @@ def load_besides(
         from_ms = None if semantics.funding == "held" else window.from_ms
         found = load_funding(request.funding_db, from_ms=from_ms, to_ms=window.to_ms, tell=tell)
         funding = found.restricted_to(universe.tradable)
+        if _is_strict(semantics):
+            _check_funding(request.funding_db, funding, universe, window, program, tell)
         tell(
             f"[{program}] Funding rates: {len(funding.rate)} entries across {len(funding.symbols)} symbols"
         )
     return Besides(exit_candles, entry_candles, funding)
 
 
-def unknown_symbol(symbol: str, candles: Candles) -> str:
-    """A message that a symbol has no candles."""
+def refuse_untraded(
+    universe: Universe,
+    main: Series,
+    window: Window,
+    needed: Callable[[str], int],
+    semantics: Semantics,
+    program: str,
+    tell: Tell,
+) -> None:
+    """DataError in strict when no symbol has a bar to be traded; tells how many have none where some have.
+
+    needed: bars that a symbol must have had before it is traded. A bar is traded if it is that or a later one, and
+    closes inside the window.
+    """
+    if not _is_strict(semantics):
+        return
+    candles, short = universe.candles, []
+    after_ms = known_after_ms(candles.interval, semantics)
+    for symbol in universe.tradable:
+        known_ms = candles.open_ms[candles.rows_of(symbol)] + after_ms
+        first = 0 if window.from_ms is None else int(np.searchsorted(known_ms, window.from_ms))
+        end = len(known_ms)
+        if window.to_ms is not None:
+            end = int(np.searchsorted(known_ms, window.to_ms, "right"))
+        if max(first, needed(symbol) - 1) >= end:
+            lacking = max(needed(symbol) - end, 0)
+            short.append((lacking, f"{symbol} has {end} of {needed(symbol)}"))
+    if not short:
+        return
+    nearest = min(short)[1]
+    if len(short) == len(universe.tradable):
+        raise DataError(
+            f"no bar is traded: symbols of {main.label} ({main.interval}) must have had as many bars as --lookback and "
+            f"the indicators need, and one more in the window ({describe_window(window)}); none has, {nearest} by its "
+            "end: give a smaller --lookback, earlier candles or a later --end-ts"
+        )
+    tell(
+        f"[{program}] Warning: a symbol must have had as many bars as --lookback and the indicators need; "
+        f"{len(short)} of {len(universe.tradable)} never have in the window and are not traded "
+        f"({_shown([said for _, said in short])}): import earlier candles"
+    )
+
+
+def unknown_symbol(symbol: str, candles: Candles, source: str, semantics: Semantics) -> str:
+    """A message that a symbol has no candles in `source`, with what could be meant in strict."""
+    if _is_strict(semantics):
+        name = meant(symbol, candles.symbols)
+        guess = "" if name is None else f"; did you mean {name}?"
+        return (
+            f'Symbol "{symbol}" not found: --symbol must be one of the {candles.interval} candles of {source}, '
+            f"{listed(candles.symbols)}{guess}"
+        )
     available = ", ".join(f'"{name}"' for name in candles.symbols)
     return f'Symbol "{symbol}" not found in candle DB. Available: [{available}]'
+
+
+def _shown(items: list[str]) -> str:
+    return ", ".join(items[:_MOST_NAMED]) + (", …" if len(items) > _MOST_NAMED else "")
 
 
 def _is_strict(semantics: Semantics) -> bool:
@@ -294,6 +385,7 @@ def _load_finer(
     semantics: Semantics,
     program: str,
     tell: Tell,
+    load: LoadCandles,
     name: str,
     series: Series | None,
 ) -> Candles | None:
@@ -305,16 +397,65 @@ def _load_finer(
     from_ms, to_ms = (
         None if bound is None else bound - after_ms for bound in (window.from_ms, window.to_ms)
     )
-    candles = load_candles(series.db_set, series.interval, from_ms=from_ms, to_ms=to_ms, tell=tell)
+    candles = load(series.db_set, series.interval, from_ms=from_ms, to_ms=to_ms, tell=tell)
     candles = candles.restricted_to(universe.tradable)
     if _is_strict(semantics):
         _refuse_none(name, series, candles, window)
         _tell_without(name, candles, universe, program, tell)
+        refuse_spacing(candles, series.label)
         refuse_impossible(candles, series.label)
+        _tell_spans(candles, candles.symbols, series, window, program, tell)
     tell(
         f"[{program}] {name.capitalize()} candles: {candles.n_rows} bars across {len(candles.symbols)} symbols"
     )
     return candles
+
+
+def _check_funding(
+    path: str,
+    funding: FundingRates,
+    universe: Universe,
+    window: Window,
+    program: str,
+    tell: Tell,
+) -> None:
+    extents = funding_extents(path)
+    refuse_unusable(path, extents, universe.tradable)
+    candles = universe.candles
+    whole = span_of(candles, window.from_ms, window.to_ms)
+    spans = {}
+    for symbol in universe.tradable:
+        opens = candles.open_ms[candles.rows_of(symbol)]
+        from_ms, to_ms = int(opens[0]), int(opens[-1]) + candles.interval_ms
+        span = Span(max(from_ms, whole.from_ms), min(to_ms, whole.to_ms))
+        if span.from_ms < span.to_ms:
+            spans[symbol] = span
+    for note in funding_notes(path, funding, extents, spans):
+        tell(f"[{program}] Warning: {note}")
+
+
+def _tell_spans(
+    candles: Candles,
+    symbols: tuple[str, ...],
+    series: Series,
+    window: Window,
+    program: str,
+    tell: Tell,
+) -> None:
+    whole = span_of(candles, window.from_ms, window.to_ms)
+    what = f"the {series.interval} candles of {series.label}"
+    for note in span_notes(candles, symbols, whole, what):
+        tell(f"[{program}] Warning: {note}")
+
+
+def _tell_twice(symbols: tuple[str, ...], main: Series, program: str, tell: Tell) -> None:
+    twice = same_markets(symbols)
+    if twice:
+        named = _shown([" and ".join(names) for names in twice])
+        tell(
+            f"[{program}] Warning: every market must stand once in {main.label}, {len(twice)} stand under several "
+            f"names, which are traded each as a market of its own: {named}; leave one name each in the database"
+        )
 
 
 def _refuse_none(name: str, series: Series, candles: Candles, window: Window) -> None:
@@ -331,10 +472,9 @@ def _tell_without(
 ) -> None:
     without = [symbol for symbol in universe.tradable if symbol not in candles.symbols]
     if without:
-        more = ", …" if len(without) > _MOST_NAMED else ""
         tell(
             f"[{program}] No {name} bars for {len(without)} of {len(universe.tradable)} symbols: "
-            f"{', '.join(without[:_MOST_NAMED])}{more}"
+            f"{_shown(without)}"
         )
 
 

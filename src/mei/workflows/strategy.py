@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mei.metrics.replay import ReplayNumbers, replay_numbers
+from mei.metrics.replay import ReplayNumbers, symbol_numbers
 from mei.model.errors import ConfigError
 from mei.model.replay import ReplayInputs, ReplayResult
-from mei.model.semantics import Semantics
+from mei.model.semantics import CHOICES, REFERENCE, STRICT, Semantics
+from mei.report.replay_json import replay_object
+from mei.workflows.relation import Relation
+from mei.workflows.sweep.engine import SweepEngine
+
+if TYPE_CHECKING:
+    from mei.engines.cuda_device import Card
 
 MEI_ALPHA, MOMENTUM_BREAKOUT = "mei_alpha", "momentum_breakout"
 NAMES = (MEI_ALPHA, MOMENTUM_BREAKOUT)
 DEFAULT_CONFIG = "strategy_overrides.yaml"
+#: Switches that say something of momentum_breakout: its fills, what is refused, sweeps, the trade CSV.
+_SWITCHES_OF_MOMENTUM = ("entry_fill", "config_errors", "sweep_window", "trade_ids", "excursions")
 
 Tell = Callable[[str], None]
-#: Numbers of configurations, in their order.
-SweepRun = Callable[[Sequence[Mapping[str, float]]], list[ReplayNumbers]]
 
 
 class BacktestStrategy(Protocol):
@@ -39,14 +45,42 @@ class BacktestStrategy(Protocol):
     def sweepable(self) -> tuple[str, ...]:
         """Every dotted path that `with_swept` knows."""
 
+    def bars_needed(self, symbol: str, lookback: int) -> int:
+        """Bars that a symbol must have had before it is traded."""
+
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         """One replay."""
 
     def value_fault(self, path: str, value: float) -> str | None:
         """What a swept value of a path must be, in words, or None if it is that."""
 
-    def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
-        """What runs configurations (paths that `with_swept` knows -> values) over the inputs, stages shared."""
+    def setting_of(self, path: str) -> str:
+        """The setting that a path which `with_swept` knows stands for: two paths may be one."""
+
+    def relations(self) -> Sequence[Relation]:
+        """Conditions on settings together, over the values they have."""
+
+    @property
+    def reads_lookback(self) -> bool:
+        """Whether it can be told for how many bars to wait before the first entry."""
+
+    def sweep(self, inputs: ReplayInputs, n_threads: int, card: Card | None = None) -> SweepEngine:
+        """What runs configurations (paths that `with_swept` knows -> values) over the inputs, stages shared.
+
+        card: what walks, None = threads here.
+        """
+
+    def stage_of(self, path: str) -> int:
+        """The stage that reads a path, 0 the first: configurations equal before it share what came before."""
+
+    def kernel(self, *, is_sweep: bool, n_symbols: int = 1) -> str:
+        """The compiled function that takes longest to make, `<module>.<function>`. n_symbols: that are traded."""
+
+    def kind_of(self, path: str) -> str:
+        """What a swept path takes: `float`, `uint`, `bool`, or a word for a choice of few."""
+
+    def settings_text(self) -> str:
+        """Everything of the settings that a run depends on, the same text for the same settings."""
 
     def reasons(self, result: ReplayResult) -> list[str]:
         """Why, in words, for each trade record."""
@@ -56,6 +90,16 @@ class BacktestStrategy(Protocol):
 
     def exit_slippage_bps(self, symbol: str) -> float:
         """Slippage of exits in basis points."""
+
+
+def report_object(
+    strategy: BacktestStrategy, result: ReplayResult, numbers: ReplayNumbers
+) -> dict[str, Any]:
+    """The report of a replay of a strategy, without its curve and its trades."""
+    entry_bps = {name: max(strategy.slippage_bps(name), 0.0) for name in result.symbols}
+    exit_bps = {name: strategy.exit_slippage_bps(name) for name in result.symbols}
+    by_symbol = symbol_numbers(result, entry_bps, exit_bps)
+    return replay_object(numbers, by_symbol, strategy.slippage_bps())
 
 
 def load_strategy(
@@ -83,9 +127,11 @@ def load_strategy(
 class _MeiAlpha:
     """Mei Alpha over the layers of a strategy file."""
 
-    def __init__(self, layers: Any, symbol: str | None, semantics: Semantics) -> None:
+    def __init__(self, layers: Any, symbol: str | None, semantics: Semantics, tell: Tell) -> None:
         self._layers = layers
+        self._symbol = symbol
         self._semantics = semantics
+        self._tell = tell
         alone = semantics.symbol_layer == "alone" and symbol is not None
         self._portfolio = layers.for_symbol(symbol) if alone else layers.portfolio
         self._by_symbol: dict[str, dict[str, Any]] = {}
@@ -105,10 +151,12 @@ class _MeiAlpha:
         from mei.data.strategy_yaml import load_layers
 
         layers = load_layers(Path(config), live=live, semantics=semantics, tell=tell)
-        found = cls(layers, symbol, semantics)
+        found = cls(layers, symbol, semantics, tell)
         if slippage_bps is not None:
             found._slippage_bps = max(slippage_bps, 0.0)
             found._portfolio["trade.slippage_bps"] = found._slippage_bps
+        if symbol is not None:
+            found._take_layers([symbol])
         return found
 
     def interval(self, series: str) -> str:
@@ -119,7 +167,7 @@ class _MeiAlpha:
     def headlines(self) -> list[str]:
         from mei.rules.mei_alpha.book import FEE_RATE
 
-        config = self._portfolio
+        config = self._of_symbol(self._symbol)
         return [
             f"SL={config['trade.sl_atr_mult']:.1f}x ATR, TP={config['trade.tp_atr_mult']:.1f}x ATR, "
             f"leverage={config['trade.leverage']:.1f}, alloc={config['trade.allocation_pct'] * 100.0:.1f}%",
@@ -128,7 +176,12 @@ class _MeiAlpha:
         ]
 
     def prepare(self, symbols: Sequence[str]) -> None:
-        if self._semantics.symbol_layer == "alone" or not self._layers.symbols:
+        if self._semantics.symbol_layer == "always" and self._layers.symbols:
+            self._take_layers(symbols)
+            self._tell_unmatched(symbols)
+
+    def _take_layers(self, symbols: Sequence[str]) -> None:
+        if self._semantics.symbol_layer == "alone":
             return
         plain = self._layers.portfolio
         for symbol in symbols:
@@ -138,10 +191,28 @@ class _MeiAlpha:
                 if self._slippage_bps is not None:
                     config["trade.slippage_bps"] = self._slippage_bps
 
+    def _tell_unmatched(self, symbols: Sequence[str]) -> None:
+        """Say which layers no symbol of the run has; where only one symbol is loaded, the others may well be right."""
+        if self._symbol is not None and self._semantics.context == "traded":
+            return
+        unmatched = self._layers.unmatched(symbols)
+        if unmatched:
+            layers = (
+                f"symbols.{name}" + (f" (did you mean {near}?)" if near else "")
+                for name, near in unmatched.items()
+            )
+            self._tell(
+                f"[config] {self._layers.path}: without effect, the run has no such symbol: {', '.join(layers)}"
+            )
+
+    def _of_symbol(self, symbol: str | None) -> dict[str, Any]:
+        own = None if symbol is None else self._by_symbol.get(symbol)
+        return self._portfolio if own is None else own
+
     def with_swept(self, values: Mapping[str, float]) -> tuple[BacktestStrategy, list[str]]:
         from mei.rules.mei_alpha.keys import set_swept
 
-        copy = _MeiAlpha(self._layers, None, self._semantics)
+        copy = _MeiAlpha(self._layers, self._symbol, self._semantics, self._tell)
         copy._portfolio = dict(self._portfolio)
         copy._by_symbol = {symbol: dict(config) for symbol, config in self._by_symbol.items()}
         unknown = []
@@ -157,25 +228,72 @@ class _MeiAlpha:
 
         return SWEPT
 
+    def bars_needed(self, symbol: str, lookback: int) -> int:
+        from mei.rules.mei_alpha.records import ready_bars
+
+        if self._semantics.warm_up == "lookback":
+            return lookback
+        return max(lookback, ready_bars(self._by_symbol.get(symbol, self._portfolio)))
+
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         from mei.engines.mei_alpha import SymbolConfigs, replay
 
         return replay(inputs, SymbolConfigs(self._portfolio, self._by_symbol), self._semantics)
 
-    def value_fault(self, path: str, value: float) -> str | None:
-        from mei.rules.mei_alpha import keys, ranges
+    reads_lookback = True
+
+    def setting_of(self, path: str) -> str:
+        from mei.rules.mei_alpha.keys import set_swept
 
         typed: dict[str, Any] = {}
-        keys.set_swept(typed, path, value)
-        faults = (ranges.value_fault(*item) for item in typed.items())
-        return next((fault for fault in faults if fault is not None), None)
+        set_swept(typed, path, 1.0)
+        return max(typed, default=path)
 
-    def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
+    def value_fault(self, path: str, value: float) -> str | None:
+        from mei.rules.mei_alpha import keys, ranges
+        from mei.workflows.swept_relations import number_fault
+
+        kind = keys.BY_PATH[path].kind
+        must = number_fault(kind, value, keys.WORDS.get(kind, {}))
+        return ranges.value_fault(path, value) if must is None else must
+
+    def relations(self) -> Sequence[Relation]:
+        from mei.workflows.swept_relations import mei_alpha_relations
+
+        layers = {"": self._portfolio}
+        if self._semantics.symbol_layer == "always":
+            for name in self._layers.symbols:
+                layers[f"symbols.{name}: "] = self._layers.for_symbol(name)
+        return mei_alpha_relations(layers)
+
+    def sweep(self, inputs: ReplayInputs, n_threads: int, card: Card | None = None) -> SweepEngine:
         from mei.engines.mei_alpha import SymbolConfigs
-        from mei.workflows.swept_rows import sweep_of
+        from mei.workflows.swept_rows import MeiAlphaSweep
 
         base = SymbolConfigs(self._portfolio, self._by_symbol)
-        return sweep_of(inputs, base, self._semantics, n_threads)
+        return MeiAlphaSweep(inputs, base, self._semantics, n_threads, card)
+
+    def stage_of(self, path: str) -> int:
+        from mei.rules.mei_alpha.keys import set_swept
+        from mei.rules.mei_alpha.records import reads_indicators, reads_screen
+
+        typed: dict[str, Any] = {}
+        set_swept(typed, path, 1.0)
+        if any(map(reads_indicators, typed)):
+            return 0
+        return 1 if any(map(reads_screen, typed)) else 2
+
+    def kernel(self, *, is_sweep: bool, n_symbols: int = 1) -> str:
+        return "tally.walk_configs" if is_sweep else "walk.walk"
+
+    def kind_of(self, path: str) -> str:
+        from mei.rules.mei_alpha.keys import BY_PATH
+
+        return str(BY_PATH[path].kind) if path in BY_PATH else "float"
+
+    def settings_text(self) -> str:
+        by_symbol = {name: sorted(one.items()) for name, one in sorted(self._by_symbol.items())}
+        return repr((sorted(self._portfolio.items()), by_symbol))
 
     def reasons(self, result: ReplayResult) -> list[str]:
         from mei.rules.mei_alpha.reasons import reason_text
@@ -183,7 +301,7 @@ class _MeiAlpha:
         return _worded(result, reason_text)
 
     def slippage_bps(self, symbol: str | None = None) -> float:
-        config = self._portfolio if symbol is None else self._by_symbol.get(symbol, self._portfolio)
+        config = self._of_symbol(self._symbol if symbol is None else symbol)
         return float(config["trade.slippage_bps"])
 
     def exit_slippage_bps(self, symbol: str) -> float:
@@ -203,20 +321,23 @@ class _MomentumBreakout:
     def load(
         cls, config: str, slippage_bps: float | None, semantics: Semantics
     ) -> _MomentumBreakout:
-        """From a file; the default file may be absent."""
+        """From a file; the default file may be absent. Unknown keys and switches without meaning are refused."""
         from mei.engines.momentum_breakout import checked_settings
         from mei.model.settings import Costs
         from mei.model.typed_settings import merged_over
         from mei.model.yaml12 import load_yaml
+        from mei.rules.momentum_breakout.settings import DEFAULTS
 
+        _refuse_other_semantics(semantics)
         is_there = Path(config).exists() or config != DEFAULT_CONFIG
         document = _section(load_yaml(Path(config)) if is_there else None, config)
+        usual = {"fee_bps": Costs().fee_bps, "slippage_bps": Costs().slippage_bps}
+        _refuse_unknown_keys(document, config, {MOMENTUM_BREAKOUT: DEFAULTS, "costs": usual})
         params, given = (
             _section(document.get(name), f"{config}: {name}")
             for name in (MOMENTUM_BREAKOUT, "costs")
         )
         checked_settings(params)
-        usual = {"fee_bps": Costs().fee_bps, "slippage_bps": Costs().slippage_bps}
         costs = merged_over(usual, given, owner="costs", source=config)
         if slippage_bps is not None:
             costs["slippage_bps"] = max(slippage_bps, 0.0)
@@ -236,13 +357,14 @@ class _MomentumBreakout:
         """Nothing: every symbol has the same settings."""
 
     def with_swept(self, values: Mapping[str, float]) -> tuple[BacktestStrategy, list[str]]:
+        from mei.engines.momentum_breakout import UNUSED
         from mei.rules.momentum_breakout.settings import DEFAULTS
 
         params = dict(self._params)
         unknown = []
         for path, value in values.items():
-            name = path.removeprefix(f"{MOMENTUM_BREAKOUT}.")
-            default = DEFAULTS.get(name)
+            name = self.setting_of(path)
+            default = None if name in UNUSED else DEFAULTS.get(name)
             if isinstance(default, bool):
                 params[name] = value != 0.0
             elif isinstance(default, (int, float)):
@@ -252,33 +374,71 @@ class _MomentumBreakout:
         return _MomentumBreakout(params, self._costs, self._semantics), unknown
 
     def sweepable(self) -> tuple[str, ...]:
+        from mei.engines.momentum_breakout import UNUSED
         from mei.rules.momentum_breakout.settings import DEFAULTS
 
-        numbers = [name for name, value in DEFAULTS.items() if isinstance(value, (int, float))]
+        known = {name: value for name, value in DEFAULTS.items() if name not in UNUSED}
+        numbers = [name for name, value in known.items() if isinstance(value, (int, float))]
         return (*numbers, *(f"{MOMENTUM_BREAKOUT}.{name}" for name in numbers))
+
+    def bars_needed(self, symbol: str, lookback: int) -> int:
+        """The signal has a warm-up of its own."""
+        from mei.rules.momentum_breakout.settings import DEFAULTS
+
+        return int(self._params.get("lookback", DEFAULTS["lookback"]))
 
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         from mei.engines.momentum_breakout import replay
 
         return replay(inputs, self._params, self._costs, self._semantics.entry_fill)
 
+    reads_lookback = False
+
+    def setting_of(self, path: str) -> str:
+        return path.removeprefix(f"{MOMENTUM_BREAKOUT}.")
+
     def value_fault(self, path: str, value: float) -> str | None:
-        """The engine checks its settings itself."""
-        return None
+        from mei.rules.momentum_breakout.settings import DEFAULTS
+        from mei.workflows.swept_relations import momentum_breakout_value_fault
 
-    def sweep(self, inputs: ReplayInputs, n_threads: int) -> SweepRun:
-        """One replay each; nothing is shared yet."""
+        settings = {**DEFAULTS, **self._params}
+        return momentum_breakout_value_fault(settings, self.setting_of(path), value)
 
-        def one(overrides: Mapping[str, float]) -> ReplayNumbers:
-            swept, _ = self.with_swept(overrides)
-            result = swept.run(inputs)
-            return replay_numbers(result, swept.reasons(result))
+    def relations(self) -> Sequence[Relation]:
+        from mei.rules.momentum_breakout.settings import DEFAULTS
+        from mei.workflows.swept_relations import momentum_breakout_relations
 
-        def run(overrides: Sequence[Mapping[str, float]]) -> list[ReplayNumbers]:
-            with ThreadPoolExecutor(n_threads) as pool:
-                return list(pool.map(one, overrides))
+        return momentum_breakout_relations({**DEFAULTS, **self._params})
 
-        return run
+    def sweep(self, inputs: ReplayInputs, n_threads: int, card: Card | None = None) -> SweepEngine:
+        from mei.workflows.momentum_rows import MomentumSweep
+
+        fill = self._semantics.entry_fill
+        return MomentumSweep(inputs, self._params, self._costs, fill, n_threads, card)
+
+    def stage_of(self, path: str) -> int:
+        from mei.engines.momentum_breakout import SIGNAL_SETTINGS, WINDOW_SETTINGS
+
+        name = path.removeprefix(f"{MOMENTUM_BREAKOUT}.")
+        if name in WINDOW_SETTINGS:
+            return 0
+        return 1 if name in SIGNAL_SETTINGS else 2
+
+    def kernel(self, *, is_sweep: bool, n_symbols: int = 1) -> str:
+        if not is_sweep:
+            return "portfolio.walk"
+        return "leaps.walk_cases" if n_symbols == 1 else "portfolio_cases.walk_portfolios"
+
+    def kind_of(self, path: str) -> str:
+        from mei.rules.momentum_breakout.settings import DEFAULTS
+
+        default = DEFAULTS.get(path.removeprefix(f"{MOMENTUM_BREAKOUT}."), 0.0)
+        if isinstance(default, bool):
+            return "bool"
+        return "uint" if isinstance(default, int) else "float"
+
+    def settings_text(self) -> str:
+        return repr((sorted(self._params.items()), self._costs))
 
     def reasons(self, result: ReplayResult) -> list[str]:
         from mei.rules.momentum_breakout.reasons import reason_text
@@ -290,6 +450,44 @@ class _MomentumBreakout:
 
     def exit_slippage_bps(self, symbol: str) -> float:
         return self.slippage_bps(symbol)
+
+
+def _refuse_other_semantics(semantics: Semantics) -> None:
+    """momentum_breakout has one definition; the repairs are of another strategy's reference implementation."""
+    other = [
+        f"{field.name}={getattr(semantics, field.name)}"
+        for field in fields(semantics)
+        if field.name not in _SWITCHES_OF_MOMENTUM
+        and getattr(semantics, field.name) != getattr(STRICT, field.name)
+    ]
+    if other:
+        names = [name for name in _SWITCHES_OF_MOMENTUM if name in CHOICES]
+        raise ConfigError(
+            f"{MOMENTUM_BREAKOUT} has no reference implementation, --semantics must be strict, if need be with "
+            f"{', '.join(names)} (strict,entry_fill=signal_close), was "
+            f"{'reference' if semantics == REFERENCE else ', '.join(other)}"
+        )
+
+
+def _refuse_unknown_keys(
+    document: Mapping[str, Any], path: str, sections: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Roots of the file that are read by nothing; sections: those that are, with their keys. The loop's file may have
+    Mei Alpha's section beside them."""
+    from difflib import get_close_matches
+
+    for name in document:
+        if name in sections or name == MEI_ALPHA:
+            continue
+        inside = next((section for section, keys in sections.items() if name in keys), None)
+        near = get_close_matches(str(name), sections, n=1)
+        if inside is not None:
+            hint = f"put it under {inside} ({inside}.{name})"
+        elif name in ("global", "symbols", "live"):
+            hint = f"it is of a file of {MEI_ALPHA}, name one of {MOMENTUM_BREAKOUT} with --config"
+        else:
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sections)}"
+        raise ConfigError(f"{path}: {name} is not a key of {MOMENTUM_BREAKOUT}'s file: {hint}")
 
 
 def _section(content: Any, where: str) -> Mapping[str, Any]:

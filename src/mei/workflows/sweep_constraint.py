@@ -43,9 +43,10 @@ _MOST_CHARACTERS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A condition: its text, and the same as a function of columns."""
+    """A condition: its text, the axes it speaks of, and the same as a function of columns."""
 
     text: str
+    paths: frozenset[str]
     _rule: _Rule = field(compare=False, repr=False)
 
     def holds(self, columns: Columns) -> _Truth:
@@ -68,9 +69,9 @@ def parse_constraint(text: Any, paths: Collection[str], where: str) -> Constrain
             rule = reader.condition(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         raise DataError(f"{where} of a sweep spec {_MUST}, was {text!r:.80}") from None
-    if not reader.has_axis:
+    if not reader.found:
         raise DataError(f"{where} of a sweep spec must speak of an axis, was {text!r:.80}")
-    return Constraint(text, rule)
+    return Constraint(text, frozenset(reader.found), rule)
 
 
 class _Reader:
@@ -80,7 +81,7 @@ class _Reader:
         self._text = text
         self._paths = paths
         self._where = where
-        self.has_axis = False
+        self.found: set[str] = set()
 
     def condition(self, node: ast.expr) -> _Rule:
         """A part that is true or false."""
@@ -132,7 +133,7 @@ class _Reader:
     def _path(self, node: ast.Name | ast.Attribute) -> str:
         path = ast.unparse(node)
         if path in self._paths:
-            self.has_axis = True
+            self.found.add(path)
             return path
         close = get_close_matches(path, self._paths, n=1)
         hint = f"did you mean {close[0]}?" if close else "make it an axis or write its number"

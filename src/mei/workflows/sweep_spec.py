@@ -43,12 +43,16 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class SweepSpec:
-    """What is swept. lookback: as in a replay. initial_balance_usd: as the file says, which is only told."""
+    """What is swept. lookback: as in a replay. initial_balance_usd: as the file says, which is only told.
+
+    gives_lookback: whether the file has a lookback.
+    """
 
     axes: tuple[Axis, ...]
     lookback: int = 200
     constraints: tuple[Constraint, ...] = ()
     initial_balance_usd: float | None = None
+    gives_lookback: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -84,7 +88,10 @@ class SweepSpec:
 
     def allowed(self, start: int, stop: int) -> IntArray:
         """The combinations from `start` to `stop` (cut to what there is) that hold every constraint, ascending."""
-        indices = np.arange(max(start, 0), min(stop, self.n_product), dtype=np.int64)
+        return self.holding(np.arange(max(start, 0), min(stop, self.n_product), dtype=np.int64))
+
+    def holding(self, indices: IntArray) -> IntArray:
+        """Those of `indices` (within 0 to n_product) that hold every constraint, in their order."""
         if not self.constraints or len(indices) == 0:
             return indices
         columns = self.columns(indices)
@@ -114,8 +121,9 @@ def config_id(index: int) -> str:
 def read_spec(path: str, *, strict: bool = True) -> SweepSpec:
     """The spec in a YAML file.
 
-    strict: refuse names without meaning, paths that are there twice and values that are not finite, instead of going
-    on as the reference does. Raises DataError (ConfigError for a name) naming the file and the part that is wrong.
+    strict: refuse names without meaning, paths that are there twice, axes without a value and values that are not
+    finite, instead of going on as the reference does. Raises DataError (ConfigError for a name) naming the file and the
+    part that is wrong.
     """
     try:
         content = load_yaml(Path(path))
@@ -140,6 +148,7 @@ def read_spec(path: str, *, strict: bool = True) -> SweepSpec:
         _lookback(path, content.get("lookback", 200)),
         _constraints(path, content.get("constraints"), axes),
         _balance(path, content),
+        "lookback" in content,
     )
 
 
@@ -169,6 +178,11 @@ def _axis(where: str, item: Any, *, strict: bool) -> Axis:
             )
     else:
         values = _stepped(where, item)
+    if strict and not values:
+        raise ConfigError(
+            f"{where}.values of a sweep spec must have at least one value, has none: leave the axis out to sweep the "
+            "setting as it is"
+        )
     if strict:
         for number, value in enumerate(values):
             if not math.isfinite(value):

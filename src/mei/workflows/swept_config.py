@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -62,20 +62,37 @@ class SweptConfig:
         return head + dump_yaml(self.document)
 
 
-def ranked(path: str, sort_by: str, min_trades: int) -> list[Standing]:
+def ranked(path: str, sort_by: str, min_trades: int, most: int | None = None) -> list[Standing]:
     """The rows of a sweep with at least `min_trades`, best first, equal ones as in the file.
 
-    What is absent counts as 0, an absent drawdown as 1. A profit factor of null is that of a run without a loss and
-    comes first; any other null comes last. Raises DataError for a file that is wrong, NotFoundError for no row.
+    most: how many of them, and in memory at a time; None = all. What is absent counts as 0, an absent drawdown as 1. A
+    profit factor of null is that of a run without a loss and comes first; any other null comes last.
+    Raises DataError for a file that is wrong, NotFoundError for no row.
     """
-    standings = [_standing(row, sort_by) for row in sweep_results(path)]
-    kept = [one for one in standings if one.trades >= min_trades or min_trades <= 0]
-    if not kept:
+    n_rows = 0
+
+    def kept() -> Iterator[Standing]:
+        nonlocal n_rows
+        for row in sweep_results(path):
+            n_rows += 1
+            one = standing(row, sort_by)
+            if one.trades >= min_trades or min_trades <= 0:
+                yield one
+
+    def loss(one: Standing) -> float:
+        return -one.score
+
+    found = (
+        sorted(kept(), key=loss)
+        if most is None
+        else heapq.nsmallest(max(most, 1), kept(), key=loss)
+    )
+    if not found:
         raise NotFoundError(
-            f"{path} must have a row with at least {min_trades} trades, has {len(standings)} rows, "
+            f"{path} must have a row with at least {min_trades} trades, has {n_rows} rows, "
             "none with so many: sweep more, or give a smaller --min-trades"
         )
-    return sorted(kept, key=lambda one: -one.score)
+    return found
 
 
 def of_rank(standings: Sequence[Standing], rank: int) -> Standing:
@@ -109,7 +126,7 @@ def swept_config(base: Mapping[str, Any], row: SweepResult, source: str) -> Swep
     that no sweep can set had no effect and are left out. ConfigError, naming `source`, if a strict run would refuse the
     result; DataError for a value that cannot be meant.
     """
-    document: dict[str, Any] = copy.deepcopy(dict(base))
+    document: dict[str, Any] = _unshared(base)
     config: Config = {}
     left_out = [path for path in row.overrides if not _apply(config, row, path)]
     if not config:
@@ -148,7 +165,8 @@ def default_of(path: str) -> Any:
     return written(BY_PATH[path].kind, DEFAULTS[path])
 
 
-def _standing(row: SweepResult, sort_by: str) -> Standing:
+def standing(row: SweepResult, sort_by: str) -> Standing:
+    """A row as one of SORT_KEYS ranks it. DataError for a number that is none."""
     pnl = row.number("total_pnl", absent=0.0, null=-math.inf)
     drawdown = row.number("max_drawdown_pct", absent=1.0, null=math.inf)
     profit_factor = row.number("profit_factor", absent=0.0, null=math.inf)
@@ -181,6 +199,13 @@ def _apply(config: Config, row: SweepResult, path: str) -> bool:
         must = "a number" + (f" or one of {', '.join(words)}" if words else "")
         raise DataError(f"{row.where}: {path} must be {must}, was {shown(value)}")
     return set_swept(config, path, float(words[word]))
+
+
+def _unshared(node: Any) -> Any:
+    """A copy in which what an alias of the file named twice is two things: each layer is set by itself."""
+    if isinstance(node, Mapping):
+        return {key: _unshared(value) for key, value in node.items()}
+    return [_unshared(one) for one in node] if isinstance(node, list) else node
 
 
 def _layers(document: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -176,6 +176,8 @@ class Book:
             "entry_atr": p.entry_atr,
             "leverage": p.leverage,
             "margin": p.margin,
+            "lowest": min(p.lived),
+            "highest": max(p.lived),
         }
         self.trades.append(row | values)
 
@@ -207,6 +209,7 @@ class Book:
             last_add_time=open_time,
             met_until=open_time,
             paid_until=open_time,
+            lived=[fill],
         )
         self.positions[order.symbol] = p
         action = "OPEN_LONG" if p.is_long else "OPEN_SHORT"
@@ -253,6 +256,7 @@ class Book:
         values = {"price": fill, "size": size, "notional": notional, "pnl": pnl, "fee": fee}
         self.last_close[p.symbol] = (now, p.is_long, exit_.reason)
         self.last_exit[p.symbol] = now
+        p.lived.append(fill)
         if exit_.whole:
             self.log(p, now, f"CLOSE_{side}", exit_.reason, **values)
             del self.positions[p.symbol]

@@ -554,7 +554,7 @@ def cases(
         parts = draw(st.sampled_from((0, 0, 2, 4)), label=label) if sub_bars else 0
         if not parts:
             return None, 0
-        missing = draw(st.sampled_from((0, 30, 6)), label=f"{label} gaps")
+        missing = draw(st.sampled_from((0, 30, 6, 3)), label=f"{label} gaps")
         owners = [symbol for symbol in symbols if rng.randrange(6)]
         chosen = {s: thinned(rng, joined(fine[s], interval // parts), missing) for s in owners}
         return chosen, interval // parts

@@ -38,7 +38,8 @@ GATES = (
     "blocked_by_reef",
     "blocked_by_margin",
 )
-BTC_NAME = re.compile(r"BTC(?:[/\-_:]?(?:USDT|USDC|USD|BUSD|FDUSD|EUR|PERP))?")
+BTC_QUOTE = "USDT|USDC|USD|BUSD|FDUSD|EUR|PERP"
+BTC_NAME = re.compile(rf"BTC(?:[/\-_:]?(?:{BTC_QUOTE})(?:[\-_:](?:{BTC_QUOTE}|BTC|SWAP))?)?")
 
 
 @dataclass
@@ -227,7 +228,7 @@ class Engine(Market):
 
     def _main_bar(self, symbol: str, bar: Bar, ts: int) -> Candidate | None:
         """A.4 for one symbol."""
-        fired = self.arrive(symbol, bar, self.main.interval, ts)
+        fired = self.arrive(symbol, bar, self.main.interval, ts, is_main=True)
         bank, c = self.banks[symbol], self.configs[symbol]
         x = bank.feed(bar)
         # Reading: a symbol that is only context stops here, as outside the window.
@@ -438,6 +439,15 @@ class Engine(Market):
         self._open_candidates(candidates, tick, main=False, equity=equity)
 
     # -- sub-bars -------------------------------------------------------------------------------------------
+
+    def sub_bars_of(self, symbol: str) -> list[tuple[int, Bar]]:
+        return [
+            (bar[0] + series.interval, bar)
+            for series in (self.exits, self.entries_series)
+            for rows in series.at.values()
+            for owner, bar in rows
+            if owner == symbol
+        ]
 
     def _exit_bar(self, symbol: str, bar: Bar, now: int) -> None:
         fired = self.arrive(symbol, bar, self.exits.interval, now)

@@ -12,6 +12,7 @@ from tests.oracles.mei_alpha.bank import Bar, Config, Snapshot
 from tests.oracles.mei_alpha.book import AddOrder, Book, ExitOrder, OpenOrder
 from tests.oracles.mei_alpha.position import (
     Exit,
+    Hole,
     Position,
     check_exit,
     take_profit_at,
@@ -46,6 +47,37 @@ def readiness(c: Config) -> int:
         windows = ("rsi_window", "stoch_rsi_window", "stoch_rsi_smooth1")
         need.append(sum(int(c[i + name]) for name in windows) - 1)
     return max(need)
+
+
+def _covers(bars: list[tuple[int, Bar]], begin: float, end: float) -> bool:
+    """Bars with the times they end leave no time between begin and end."""
+    covered = begin
+    for known, bar in sorted(bars, key=lambda one: one[1][0]):
+        if bar[0] <= covered:
+            covered = max(covered, known)
+    return covered >= end
+
+
+def _hole_fill(
+    p: Position, opens: int, open_px: float, holes: list[Hole], worst: float
+) -> tuple[float, str] | None:
+    """The stop fill that costs most among those an unseen extreme allows, with its reason."""
+    by_level = sorted(holes, key=lambda hole: hole.stop_px, reverse=p.is_long)  # nearest first
+    reached = [hole for hole in by_level if p.reached_stop(worst, hole.stop_px)]
+    if not reached:
+        return None
+    levels = {hole.stop_px for hole in holes}
+    if len(levels) > 2 and len(reached) < len(holes):
+        # Stops between the nearest and the farthest count as lying anywhere there.
+        return worst, reached[0].stop_reason
+    fills = [(hole.stop_px, hole.stop_reason) for hole in reached]
+    fills += [
+        (open_px, hole.stop_reason)
+        for hole in holes
+        if hole.start <= opens < hole.end and p.reached_stop(open_px, hole.stop_px)
+    ]
+    # Of equal ones the first: the stop that came first, and a level before the open.
+    return min(fills, key=lambda fill: fill[0] if p.is_long else -fill[0])
 
 
 class Market(Book):
@@ -100,7 +132,13 @@ class Market(Book):
 
     # -- a bar arrives --------------------------------------------------------------------------------------
 
-    def arrive(self, symbol: str, bar: Bar, interval: int, now: int) -> bool:
+    def sub_bars_of(self, symbol: str) -> list[tuple[int, Bar]]:
+        """Every exit and entry bar of the symbol with the time it ends."""
+        raise NotImplementedError
+
+    def arrive(
+        self, symbol: str, bar: Bar, interval: int, now: int, *, is_main: bool = False
+    ) -> bool:
         """Pending orders fill at the bar's open, then the position meets the bar. True when a resting order fired."""
         if not self.in_window(now):
             return False
@@ -112,15 +150,86 @@ class Market(Book):
             self._fill_orders(symbol, bar, now)
             if pays and symbol in self.positions:
                 self.pay_held(self.positions[symbol], now, inclusive=False)
-        if not self.switches.level or symbol not in self.positions:
+        if symbol not in self.positions or not (self.switches.level or self.switches.lived):
             return False
         p = self.positions[symbol]
         if bar[0] < p.met_until:
-            return False
+            late = is_main and self.switches.known_at_close
+            return late and self._meet_unseen(p, bar, interval, now)
         if p.stop_reason == "":  # from an init-state: the first bar it meets
             self.rest(p, self.banks[symbol].newest, p.entry)
+        if not is_main:
+            if p.met_until < bar[0]:
+                p.holes.append(Hole(p.met_until, bar[0], p.stop_px, p.stop_reason))
+            p.sub_bars.append(bar)
         p.met_until = bar[0] + interval
-        return self._meet(p, bar, now)
+        fired = self.switches.level and self._meet(p, bar, now)
+        if symbol in self.positions:
+            p.lived += [bar[2], bar[3]]
+        return fired
+
+    def _meet_unseen(self, p: Position, bar: Bar, interval: int, now: int) -> bool:
+        """A main bar whose sub-bars were met, but not all of it: its extremes that no sub-bar showed."""
+        begin, end = bar[0], bar[0] + interval
+        inside = [met for met in p.sub_bars if begin <= met[0] < end]
+        holes = [hole for hole in p.holes if hole.meets(begin, end)]
+        fill = p.open_time if self.from_ms is None else max(p.open_time, self.from_ms)
+        before = [
+            (known, sub)
+            for known, sub in self.sub_bars_of(p.symbol)
+            if begin <= sub[0] and known <= fill
+        ]
+        seen = inside + [sub for _, sub in before]
+        if not seen or not (holes or p.met_until < end):
+            return False
+        if p.stop_reason == "":
+            self.rest(p, self.banks[p.symbol].newest, p.entry)
+        if p.met_until < end:
+            holes.append(Hole(p.met_until, end, p.stop_px, p.stop_reason))
+        low = bar[3] if bar[3] < min(sub[3] for sub in seen) else None
+        high = bar[2] if bar[2] > max(sub[2] for sub in seen) else None
+        worst, best = (low, high) if p.is_long else (high, low)
+        if not _covers(before, begin, fill):
+            best = None
+        fired = self.switches.level and self._fire_unseen(p, bar, holes, worst, best, now)
+        if p.symbol in self.positions:
+            p.lived += [px for px in (worst, best) if px is not None]
+        return fired
+
+    def _fire_unseen(
+        self,
+        p: Position,
+        bar: Bar,
+        holes: list[Hole],
+        worst: float | None,
+        best: float | None,
+        now: int,
+    ) -> bool:
+        c = self.configs[p.symbol]
+        target = target_level(p, c)
+        stopped = None if worst is None else _hole_fill(p, bar[0], bar[1], holes, worst)
+        if stopped is not None:
+            px, exit_ = stopped[0], Exit(stopped[1])
+            lived = [px]
+        elif best is not None and p.reached_target(best, target):
+            taken = take_profit_at(p, target, c)
+            if taken is None:
+                return False
+            exit_, px = taken, target
+            lived = [px] if worst is None else [px, worst]
+        else:
+            return False
+        self._fired(p, exit_, px, lived, now)
+        return True
+
+    def _fired(self, p: Position, exit_: Exit, px: float, lived: list[float], now: int) -> None:
+        self.pending_exits.pop(p.symbol, None)
+        self.pending_adds.pop(p.symbol, None)
+        p.lived += lived
+        self.apply_exit(p, exit_, px, now)
+        if not exit_.whole:
+            # Reading: "the fill price" is the level (or open) it fired at, before slippage.
+            self.rest(p, self.banks[p.symbol].newest, px)
 
     def _fill_orders(self, symbol: str, bar: Bar, now: int) -> None:
         """Exits first (in the order of decision: a partial one, then a flip), then the add, then the opening."""
@@ -159,20 +268,17 @@ class Market(Book):
         if p.reached_stop(worst, stop):
             exit_ = Exit(p.stop_reason)
             px = open_px if p.reached_stop(open_px, stop) else stop
+            lived = [open_px, px]
         elif p.reached_target(best, target):
             taken = take_profit_at(p, target, c)
             if taken is None:
                 return False
             exit_ = taken
             px = open_px if p.reached_target(open_px, target) else target
+            lived = [open_px, px] if px == open_px else [open_px, px, worst]
         else:
             return False
-        self.pending_exits.pop(p.symbol, None)
-        self.pending_adds.pop(p.symbol, None)
-        self.apply_exit(p, exit_, px, now)
-        if not exit_.whole:
-            # Reading: "the fill price" is the level (or open) it fired at, before slippage.
-            self.rest(p, self.banks[p.symbol].newest, px)
+        self._fired(p, exit_, px, lived, now)
         return True
 
     # -- decisions on a close -------------------------------------------------------------------------------
@@ -242,5 +348,6 @@ class Market(Book):
                 int(position.get("last_add_time_ms", 0)),
             ),
             paid_until=first_step,
+            lived=[float(position["entry_price"])],
         )
         self.positions[p.symbol] = p

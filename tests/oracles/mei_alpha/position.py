@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 
-from tests.oracles.mei_alpha.bank import Config, Snapshot
+from tests.oracles.mei_alpha.bank import Bar, Config, Snapshot
 from tests.oracles.mei_alpha.signals import LOW, clamp, number
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Between `start` and `end` no sub-bar came; the stop that rested then and why it is there."""
+
+    start: float
+    end: float
+    stop_px: float
+    stop_reason: str
+
+    def meets(self, begin: float, end: float) -> bool:
+        return self.start < end and begin < self.end
 
 
 @dataclass
@@ -33,6 +46,11 @@ class Position:
     stop_px: float = 0.0
     stop_reason: str = ""
     met_until: float = -math.inf
+    #: the sub-bars met, and the times between them that none covered with the stop that rested then.
+    sub_bars: list[Bar] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)
+    #: excursions = held: prices the position has seen while it was held.
+    lived: list[float] = field(default_factory=list)
     #: funding = held: boundaries up to here are paid.
     paid_until: float = -math.inf
 

@@ -20,6 +20,7 @@ ENGINE_SWITCHES = {
     "warm_up": ("ready", "lookback", "ready"),
     "context": ("universe", "traded", "universe"),
     "btc_symbol": ("btc_base", "exact", "base"),
+    "excursions": ("lived", "bars", "held"),
 }
 
 #: switches that do not concern the engine.
@@ -43,6 +44,7 @@ class Switches:
     ready: bool = False
     universe: bool = False
     btc_base: bool = False
+    lived: bool = False
 
 
 def read_switches(semantics: Mapping[str, str]) -> Switches:

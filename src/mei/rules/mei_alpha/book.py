@@ -25,6 +25,8 @@ FEE_RATE = 0.00035
 _EXIT_SLIPPAGE_BPS = 0.5
 
 WHOLE, PART = 1, 2
+#: A moment no bar has.
+NO_MS = -(1 << 62)
 
 
 class Entry(NamedTuple):
@@ -82,6 +84,16 @@ def log_trade(log: Any, account: Any, slot: Any, symbol: int, deal: Deal, now_ms
     record.leverage = slot.leverage
     record.margin_usd = deal.margin_usd
     record.position_id = slot.position_id
+    record.lowest_px = slot.lowest_px
+    record.highest_px = slot.highest_px
+
+
+def live_through(slot: Any, px: float) -> None:
+    """Widen what the position has lived through by a price (switch excursions)."""
+    if px < slot.lowest_px:
+        slot.lowest_px = px
+    if px > slot.highest_px:
+        slot.highest_px = px
 
 
 def slipped_px(px: float, direction: int, slippage_bps: float) -> float:
@@ -133,6 +145,10 @@ def open_position(
     slot.has_stop = 0
     slot.met_ms = opened_ms
     slot.funded_ms = opened_ms
+    slot.lowest_px = fill_px
+    slot.highest_px = fill_px
+    slot.seen_ms = NO_MS
+    slot.hole_ms = NO_MS
     slot.exit_order = 0
     slot.add_order = 0
     deal = Deal(
@@ -221,6 +237,7 @@ def leave_position(
     fee = notional * run.fee_rate
     pnl = (fill_px - slot.entry_px) * qty if side > 0 else (slot.entry_px - fill_px) * qty
     account.balance_usd += pnl - fee
+    live_through(slot, fill_px)
     action = CLOSE_LONG if side > 0 else CLOSE_SHORT
     if not is_whole:
         action = REDUCE_LONG if side > 0 else REDUCE_SHORT

@@ -30,6 +30,9 @@ from mei.rules.mei_alpha.sizing import OVER_MARGIN, SIZED, Size, entry_size
 from mei.rules.mei_alpha.snapshot import snapshot_at
 from mei.rules.mei_alpha.world import PICKED, SCORES, State, World
 
+#: Rules that few steps need (engines/bind.py).
+SELDOM = ("add",)
+
 
 def evaluate_exit(world: World, state: State, symbol: int, close_px: float, now_ms: int) -> None:
     """Decide on a close whether the position ends; if it stays, trail its stop (A.4 step 4)."""

@@ -8,6 +8,8 @@ from mei.rules.mei_alpha.codes import FUNDING_RATE
 from mei.rules.mei_alpha.world import State, World
 
 HOUR_MS = 3_600_000
+#: Rules that few walks need (engines/bind.py).
+SELDOM = ("pay_after_step", "pay_held", "pay_met", "pay_until")
 
 
 def newest_rate(funding: Any, first: int, end: int, moment_ms: int) -> int:

@@ -230,6 +230,14 @@ SWEPT: Final[tuple[str, ...]] = tuple(
     key.path for key in KEYS if not key.path.startswith("engine.")
 )
 
+#: Settings that are read once for all symbols: one of them cannot have its own.
+OF_PORTFOLIO: Final[tuple[str, ...]] = (
+    "trade.max_open_positions",
+    "trade.max_total_margin_pct",
+    "trade.max_entry_orders_per_loop",
+    *(key.path for key in KEYS if key.path.startswith("engine.")),
+)
+
 _AVE_WINDOWS = ("indicators.ave_avg_atr_window", "thresholds.entry.ave_avg_atr_window")
 
 

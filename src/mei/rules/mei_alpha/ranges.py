@@ -98,13 +98,28 @@ _OF_PATH: Final[dict[str, Range]] = {
 }
 _OF_UNIT: Final[dict[str, Range]] = {"RSI": _INDEX, "ADX": _INDEX, "percent": _PERCENT}
 
-#: Pairs that must be in order: smaller, larger, whether they may be equal, the switch without which it is no matter.
-_ORDERED: Final[tuple[tuple[str, str, bool, str | None], ...]] = (
-    ("indicators.ema_fast_window", "indicators.ema_slow_window", False, None),
-    ("trade.vol_scalar_min", "trade.vol_scalar_max", True, None),
-    ("trade.reentry_cooldown_min_mins", "trade.reentry_cooldown_max_mins", True, "trade.reentry_cooldown_minutes"),
-    ("thresholds.ranging.rsi_low", "thresholds.ranging.rsi_high", False, "filters.enable_ranging_filter"),
-    (
+
+class Order(NamedTuple):
+    """Two settings, the smaller one first; switch: the one that must be on for it to matter, None = it always does."""
+
+    small: str
+    large: str
+    may_equal: bool
+    switch: str | None
+
+    @property
+    def must(self) -> str:
+        """What `small` must be to `large`: `below` or `at most`."""
+        return "at most" if self.may_equal else "below"
+
+
+#: Pairs of settings that must be in order.
+ORDERED: Final[tuple[Order, ...]] = (
+    Order("indicators.ema_fast_window", "indicators.ema_slow_window", False, None),
+    Order("trade.vol_scalar_min", "trade.vol_scalar_max", True, None),
+    Order("trade.reentry_cooldown_min_mins", "trade.reentry_cooldown_max_mins", True, "trade.reentry_cooldown_minutes"),
+    Order("thresholds.ranging.rsi_low", "thresholds.ranging.rsi_high", False, "filters.enable_ranging_filter"),
+    Order(
         "market_regime.auto_reverse_breadth_low",
         "market_regime.auto_reverse_breadth_high",
         True,
@@ -141,23 +156,23 @@ def value_fault(path: str, value: Any) -> str | None:
 
 def relation_faults(config: Config) -> Iterator[tuple[str, str]]:
     """Pairs of settings out of order: the path at fault and the sentence about it."""
-    for small, large, may_equal, switch in _ORDERED:
+    for order in ORDERED:
+        small, large, may_equal, switch = order
         is_right = config[small] < config[large] or (may_equal and config[small] == config[large])
         if is_right or (switch is not None and not config[switch]):
             continue
-        must = "at most" if may_equal else "below"
         yield (
             small,
-            f"must be {must} {large} ({config[large]!r}), was {config[small]!r}",
+            f"must be {order.must} {large} ({config[large]!r}), was {config[small]!r}",
         )
 
 
 def relation_words() -> list[str]:
     """The orders that `relation_faults` asks for, a sentence each."""
     return [
-        f"`{small}` must be {'at most' if may_equal else 'below'} `{large}`"
-        + (f" while `{switch}` is on" if switch else "")
-        for small, large, may_equal, switch in _ORDERED
+        f"`{order.small}` must be {order.must} `{order.large}`"
+        + (f" while `{order.switch}` is on" if order.switch else "")
+        for order in ORDERED
     ]
 
 

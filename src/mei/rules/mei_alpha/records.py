@@ -207,6 +207,7 @@ ENGINE_SWITCHES = (
     "funding",
     "bump",
     "warm_up",
+    "excursions",
 )
 
 #: One bar of any series. known_ms: when it counts as known, its open or its close (bar_time). step: of a main bar.
@@ -306,7 +307,10 @@ RUN_DTYPE = np.dtype(
 #: main_row, exit_row, entry_row: newest main bar seen, next sub-bars to look at (-1 = not looked up yet).
 #: stop_*: the resting stop (exit_fill = level). met_ms: until when the position has met the market. funded_ms:
 #: until when it has paid funding. exit_order, add_order, open_order: orders waiting for an open; 0 = none (exit: 1
-#: whole, 2 part; open: side).
+#: whole, 2 part; open: side). lowest_px, highest_px: of what the position lived through (excursions = held). seen_*:
+#: range of the sub-bars met in the main bar that opens at seen_ms. hole_*: of the stops that rested while no sub-bar
+#: came in the main bar that opens at hole_ms the first one (hole_at_open: from the bar's open on), the nearest to the
+#: market and the farthest; hole_between: there was another one between these two.
 SLOT_DTYPE = np.dtype(
     [
         ("side", "<i8"),
@@ -329,6 +333,20 @@ SLOT_DTYPE = np.dtype(
         ("stop_reason", "<i8"),
         ("met_ms", "<i8"),
         ("funded_ms", "<i8"),
+        ("lowest_px", "<f8"),
+        ("highest_px", "<f8"),
+        ("seen_ms", "<i8"),
+        ("seen_low", "<f8"),
+        ("seen_high", "<f8"),
+        ("hole_ms", "<i8"),
+        ("hole_at_open", "<i8"),
+        ("hole_between", "<i8"),
+        ("hole_first_px", "<f8"),
+        ("hole_first_reason", "<i8"),
+        ("hole_near_px", "<f8"),
+        ("hole_near_reason", "<i8"),
+        ("hole_far_px", "<f8"),
+        ("hole_far_reason", "<i8"),
         ("exit_order", "<i8"),
         ("exit_reason", "<i8"),
         ("exit_fraction", "<f8"),

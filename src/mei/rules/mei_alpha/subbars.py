@@ -4,24 +4,20 @@ from typing import Any
 
 from mei.rules.mei_alpha.decisions import evaluate_exit, open_ranked, pick
 from mei.rules.mei_alpha.funding import pay_met
+from mei.rules.mei_alpha.holes import first_known_after
 from mei.rules.mei_alpha.market import meet_bar
 from mei.rules.mei_alpha.portfolio import drop_idle, is_pesc_blocked, marked_equity_usd
 from mei.rules.mei_alpha.world import State, World
 
 FOREVER_MS = 1 << 62
+#: Rules that few walks need (engines/bind.py).
+SELDOM = ("walk_exit_blocks", "walk_sub_bars", "open_tick")
 
 
 def next_row(bars: Any, first: int, end: int, row: int, now_ms: int) -> int:
     """The first bar of a symbol known after `now_ms`, searched from `row` on (-1 = from the start)."""
     if row < 0:
-        low, high = first, end
-        while low < high:
-            middle = (low + high) // 2
-            if bars[middle].known_ms > now_ms:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+        return first_known_after(bars, first, end, now_ms)
     while row < end and bars[row].known_ms <= now_ms:
         row += 1
     return row
@@ -68,9 +64,8 @@ def on_exit_bar(world: World, state: State, symbol: int, row: int) -> None:
     run = world.run[0]
     bar = world.exits[row]
     has_fired = False
-    if run.entry_fill or run.exit_fill:
-        prior_row = state.slots[symbol].main_row
-        has_fired = meet_bar(world, state, symbol, bar, run.exit_interval_ms, prior_row)
+    if run.entry_fill or run.exit_fill or run.excursions:
+        has_fired = meet_bar(world, state, symbol, bar, run.exit_interval_ms, True)
     if not has_fired:
         evaluate_exit(world, state, symbol, bar.close, bar.known_ms)
 
@@ -81,7 +76,8 @@ def walk_sub_bars(world: World, state: State, step: int) -> None:
     account = state.account[0]
     in_time = run.bar_time
     has_exits = in_time and run.has_exits
-    meets_entries = run.has_entries and (in_time or run.entry_fill or run.exit_fill)
+    may_meet = in_time or run.entry_fill or run.exit_fill or run.excursions
+    meets_entries = run.has_entries and may_meet
     pays = in_time and run.funding and run.has_funding
     now_ms = start_of_step_ms(world, step)
     until_ms = end_of_step_ms(world, step)
@@ -168,7 +164,7 @@ def meet_sub_bars(
         if not has_entries or row >= world.symbols[symbol].entry_end:
             continue
         if (slot.side != 0 or slot.open_order != 0) and world.entries[row].known_ms == known_ms:
-            meet_bar(world, state, symbol, world.entries[row], interval_ms, slot.main_row)
+            meet_bar(world, state, symbol, world.entries[row], interval_ms, True)
 
 
 def open_tick(world: World, state: State, start: int, end: int, equity: float) -> None:

@@ -16,6 +16,7 @@ from mei.rules.mei_alpha.walk import finish, walk
 from mei.rules.mei_alpha.world import State, World
 
 _TINY = 1e-12
+_ALMOST = 0.999999
 _DAYS_A_YEAR = 365.0
 
 #: The numbers of one run; money in USD. n_records: trade records, more than the log holds = the run must be repeated.
@@ -148,7 +149,8 @@ def tally_curve(world: World, state: State, first: int, end: int, tally: Any) ->
         fall = peak - equity
         if fall > deepest:
             deepest = fall
-        if peak > _TINY and fall / peak > deepest_frac:
+        # A division only where it can find something.
+        if fall > deepest_frac * peak * _ALMOST and peak > _TINY and fall / peak > deepest_frac:
             deepest_frac = fall / peak
     tally.drawdown = deepest
     tally.drawdown_frac = deepest_frac
@@ -178,8 +180,8 @@ def last_equity(world: World, state: State, step: int, end: int) -> float:
 
 def next_day_end(world: World, step: int, end: int) -> int:
     """The last step of the UTC day that `step` lies in."""
-    day = world.steps[step].known_ms // DAY_MS
-    while step + 1 < end and world.steps[step + 1].known_ms // DAY_MS == day:
+    next_day_ms = (world.steps[step].known_ms // DAY_MS + 1) * DAY_MS
+    while step + 1 < end and world.steps[step + 1].known_ms < next_day_ms:
         step += 1
     return step
 

@@ -40,7 +40,8 @@ def walk_step(world: World, state: State, step: int) -> None:
         if run.has_funding:
             pay_step(world, state, step, now_ms)
         state.equity[step] = equity_point_usd(world, state)
-        walk_sub_bars(world, state, step)
+        if run.has_exits or run.has_entries:
+            walk_sub_bars(world, state, step)
         return
     walk_main_bars(world, state, step)
     if run.has_exits:
@@ -120,9 +121,9 @@ def on_main_bar(world: World, state: State, symbol: int) -> None:
     row = slot.main_row
     bar = world.main[row]
     has_fired = False
-    if run.entry_fill or run.exit_fill:
+    if run.entry_fill or run.exit_fill or run.excursions:
         slot.main_row = row - 1
-        has_fired = meet_bar(world, state, symbol, bar, run.main_interval_ms, row - 1)
+        has_fired = meet_bar(world, state, symbol, bar, run.main_interval_ms, False)
         slot.main_row = row
     if not has_fired:
         evaluate_exit(world, state, symbol, bar.close, bar.known_ms)

@@ -23,6 +23,7 @@ from mei.rules.momentum_breakout.records import (
     RecordArray,
 )
 from mei.rules.momentum_breakout.signals import SideArray
+from mei.rules.momentum_breakout.sizing import entry_notional_usd
 
 BREAKOUT_LONG, BREAKOUT_SHORT = reasons.BREAKOUT_LONG, reasons.BREAKOUT_SHORT
 STOPPED, TOOK_PROFIT = reasons.STOP, reasons.TAKE_PROFIT
@@ -135,9 +136,7 @@ def decide(
         if account.equity_usd <= 0.0:
             account.n_refused += 1
             return
-        notional = terms.notional_usd
-        if notional == 0.0:
-            notional = terms.allocation_frac * account.equity_usd
+        notional = entry_notional_usd(terms.notional_usd, terms.allocation_frac, account.equity_usd)
         book.pending = ORDER_OPEN
         book.pending_direction = side
         book.pending_reason = BREAKOUT_LONG if side > 0 else BREAKOUT_SHORT

@@ -1,0 +1,1 @@
+"""ml_scheduler: retrains the live stream by a cron line."""

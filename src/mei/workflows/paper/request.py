@@ -1,0 +1,43 @@
+"""What a paper trader is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mei.data.trading_db import PAPER_DB
+from mei.workflows.market import MarketRequest
+from mei.workflows.strategy import DEFAULT_CONFIG
+
+RUN, CLOSE_ONLY, HALT_ALL = "run", "close_only", "halt_all"
+#: The strictest last.
+MODES = (RUN, CLOSE_ONLY, HALT_ALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Losses that stop entries, in percent: of the highest equity, and of the equity a UTC day began with. 0 = none."""
+
+    max_drawdown_pct: float = 0.0
+    max_daily_loss_pct: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRequest:
+    """db: the trading database. market: candles, funding, universe; its window is not read. init_state: what the
+    first start begins with, None = `initial_balance_usd` and nothing held. slippage_bps: None = as configured.
+    grace_ms: how long after a boundary its bars are waited for. awaits_fetches: after an outage bars are waited for
+    that long after the last one came; for a clock that goes on. pause_file: `close_only` or `halt_all` in it.
+    """
+
+    db: str = PAPER_DB
+    market: MarketRequest = field(default_factory=MarketRequest)
+    config: str = DEFAULT_CONFIG
+    live: bool = False
+    initial_balance_usd: float = 10_000.0
+    init_state: str | None = None
+    lookback: int = 200
+    slippage_bps: float | None = None
+    grace_ms: int = 30_000
+    awaits_fetches: bool = False
+    pause_file: str | None = None
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,1 @@
+"""Tests of what looks at candle, funding and trading databases, and of what divides candles by month."""

@@ -1,0 +1,1 @@
+"""Tests of the registry, of deployments to paper, promotions to live, and rollbacks."""

@@ -1,0 +1,1 @@
+"""The factory: from a sweep to the paper trader and back."""

@@ -1,0 +1,1 @@
+"""Tests of `mei-backtester validate` and of its tools."""

@@ -1,0 +1,150 @@
+"""replay, sweep and dump-indicators from the command line, over data that are not what they seem."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mei.cli import main
+from tests.workflows.databases import HOUR_MS, write_candles
+
+N_HOURS = 700
+CONFIG = """
+global:
+  trade: {entry_min_confidence: low, tp_atr_mult: 3.0, slippage_bps: 4.0}
+  indicators: {ema_fast_window: 8, ema_slow_window: 21, ema_macro_window: 60}
+  filters: {enable_ranging_filter: false, require_btc_alignment: false}
+  thresholds: {entry: {min_adx: 12.0, max_dist_ema_fast: 0.2, macd_hist_entry_mode: none}}
+symbols:
+  ETH: {trade: {slippage_bps: 9.0}}
+"""
+SPEC = """
+axes:
+- {path: trade.sl_atr_mult, values: [0.3, 2.5]}
+lookback: 701
+"""
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Databases for all tests; nothing is written to them."""
+    folder = tmp_path_factory.mktemp("market")
+    write_candles(folder, "1h", HOUR_MS, N_HOURS, symbols=("BTC", "ETH", "SOL"))
+    return folder
+
+
+@pytest.fixture
+def folder(market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the databases and a strategy file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "candles_dbs").symlink_to(market / "candles_dbs")
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+class Said:
+    """What the program said: its exit code and both streams."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command line given as one text."""
+
+    def command(line: str) -> Said:
+        capsys.readouterr()
+        code = main.run(line.split())
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        assert "(a defect" not in err
+        return Said(code, out, err)
+
+    return command
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "replay --config c.yaml --lookback 100000000",
+        "replay --config c.yaml --lookback 701",
+        "replay --config slow.yaml --lookback 1",
+        "replay --strategy momentum_breakout --config slow.yaml",
+        "sweep --config c.yaml --sweep-spec late.yaml",
+    ],
+)
+def test_a_run_that_trades_no_bar_is_refused_in_strict(run: Any, folder: Path, line: str) -> None:
+    indicators = "{ema_slow_window: 800, ema_macro_window: 900}"
+    breakout = "momentum_breakout: {lookback: 1000, max_lookback: 1000}"
+    (folder / "slow.yaml").write_text(f"global: {{indicators: {indicators}}}\n")
+    if "momentum" in line:
+        (folder / "slow.yaml").write_text(f"{breakout}\n")
+    (folder / "late.yaml").write_text(SPEC)
+    said = run(line)
+    assert said.code == 1
+    assert "error: no bar is traded: symbols of candles_dbs/candles_1h.db (1h) must" in said.err
+    if "momentum" not in line:
+        assert run(f"{line} --semantics reference").code == 0
+
+
+def test_an_unknown_symbol_of_a_dump_comes_with_what_could_be_meant(run: Any) -> None:
+    said = run("dump-indicators --config c.yaml --symbol SOL/USDT")
+    assert said.code == 1
+    assert "candles of candles_dbs/candles_1h.db, BTC, ETH, SOL; did you mean SOL?" in said.err
+
+
+def test_indicators_of_bars_with_a_wrong_label_are_not_dumped_in_strict(
+    run: Any, tmp_path: Path
+) -> None:
+    db = write_candles(tmp_path / "w", "1m", HOUR_MS, 40, symbols=("SOL",))
+    line = f"dump-indicators --config c.yaml --symbol SOL --candles-db {db}"
+    said = run(f"{line} --interval 1m")
+    assert said.code == 1
+    assert "bars labelled 1m must open 1m apart, those of SOL mostly open 1h apart" in said.err
+    assert run(f"{line} --interval 1m --semantics reference").code == 0
+    said = run(f"{line} --interval 1M")
+    assert said.code == 2
+    assert "did you mean 1m (minutes)?" in said.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "semantics", "traded"),
+    [
+        ("kPEPE", "strict", "kPEPE"),
+        ("kPEPE", "strict,symbol_layer=alone", "kPEPE"),
+        ("kPEPE", "reference", "KPEPE"),
+        ("KPEPE", "strict", "KPEPE"),
+        ("eth", "strict", "ETH"),
+        ("eth", "strict,symbol_layer=alone", "ETH"),
+        ("eth", "reference", "ETH"),
+        ("Kpepe", "strict", "KPEPE"),
+    ],
+)
+def test_symbol_is_taken_as_written_where_there_is_such_a_one(
+    run: Any, tmp_path: Path, asked: str, semantics: str, traded: str
+) -> None:
+    write_candles(tmp_path / "k", "1h", HOUR_MS, 400, symbols=("ETH", "KPEPE", "kPEPE"))
+    bps = "\n".join(
+        f"  {name}: {{trade: {{slippage_bps: {value}}}}}"
+        for name, value in (("ETH", 9.0), ("KPEPE", 11.0), ("kPEPE", 13.0))
+    )
+    (tmp_path / "k.yaml").write_text(f"{CONFIG.split('symbols:')[0]}symbols:\n{bps}\n")
+    line = "replay --config k.yaml --candles-db k/candles_dbs/candles_1h.db"
+    said = run(f"{line} --symbol {asked} --semantics {semantics}")
+    assert said.code == 0
+    assert f'symbol=Some("{traded}")' in said.err
+    report = json.loads(said.out)
+    assert set(report["per_symbol"]) == {traded}
+    assert report["slippage_bps"] == {"ETH": 9.0, "KPEPE": 11.0, "kPEPE": 13.0}[traded]
+    assert f"[replay] slippage_bps={report['slippage_bps']:.2f}\n" in said.err
+
+
+def test_symbol_of_another_interval_alone_is_not_taken_as_written(run: Any, tmp_path: Path) -> None:
+    hours = write_candles(tmp_path / "a", "1h", HOUR_MS, 400, symbols=("KPEPE",))
+    days = write_candles(tmp_path / "b", "1d", 24 * HOUR_MS, 30, symbols=("kPEPE",))
+    said = run(f"replay --config c.yaml --candles-db {hours},{days} --symbol kPEPE")
+    assert set(json.loads(said.out)["per_symbol"]) == {"KPEPE"}
