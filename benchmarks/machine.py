@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).parents[1]
 #: A year of real 1m candles of BTC/USDT, where they are at hand; the project holds none.
 REAL_YEAR = ROOT.parent / "shared/data/binance-spot-timealiver/BTCUSDT_2023_1m.csv.gz"
 #: Folders whose files decide what is measured.
 _MEASURED = ("src", "services", "benchmarks", "tests")
+_LOOP_STEPS, _COPIED_BYTES, _YARD_REPEATS = 2_000_000, 64 * 2**20, 9
 _LIBRARIES = ("numpy", "numba", "hmmlearn", "sqlalchemy", "fastapi", "httpx")
 
 
@@ -28,12 +33,35 @@ def stamp() -> dict[str, object]:
             "processor": _processor(),
             "cores": os.cpu_count(),
             "load_1min_at_end": round(os.getloadavg()[0], 2),
+            **_yardstick(),
         },
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in _LIBRARIES},
         },
     }
+
+
+def _yardstick() -> dict[str, float]:
+    """What one core gives right after the measurement: a machine shared with others can be half as fast an hour later.
+
+    Numbers of two runs are comparable as far as these are: the best of nine of two million steps of a plain loop, and
+    of a copy of 64 MiB, far more than the caches hold.
+    """
+    source = np.ones(_COPIED_BYTES // 8)
+    target = np.empty_like(source)
+    loop_s = min(_timed(lambda: sum(range(_LOOP_STEPS))) for _ in range(_YARD_REPEATS))
+    copy_s = min(_timed(lambda: np.copyto(target, source)) for _ in range(_YARD_REPEATS))
+    return {
+        "plain_loop_ms": round(loop_s * 1e3, 2),
+        "copy_gib_per_s": round(_COPIED_BYTES / 2**30 / copy_s, 2),
+    }
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    work()
+    return time.perf_counter() - began_s
 
 
 def _git(*arguments: str) -> str:
