@@ -3,8 +3,8 @@
     python benchmarks/bench_replay.py [--candles FILE.csv.gz] [--repeats 15]
 
 Before any time is taken, the replay must have given every trade, every point of the curve and every counter of the
-slow oracle, bit for bit, on a cut of the same bars. All but the command runs on one core; times are the best of all
-repeats.
+slow oracle, bit for bit, on a cut of the same bars. `symbols_51` and `year_1m` run on one core, `every_core` and the
+command on all; times are the best of all repeats.
 """
 
 from __future__ import annotations
@@ -82,6 +82,16 @@ def main() -> None:
     with one_core():
         symbols = measure(series, "1h", HOUR_MS, args.repeats)
         one_year = measure({"BTCUSDT": year}, "1m", MINUTE_MS, args.repeats)
+    every_core = {
+        "51 symbols of 1h": measure_threads(series, "1h", HOUR_MS, args.repeats),
+        "a year of 1m": measure_threads({"BTCUSDT": year}, "1m", MINUTE_MS, args.repeats),
+        "5 symbols of 200,000 bars of 1m": measure_threads(
+            {f"C{number}": year[: len(year) * 2 // 5] for number in range(5)},
+            "1m",
+            MINUTE_MS,
+            args.repeats,
+        ),
+    }
     with tempfile.TemporaryDirectory(prefix="mei-bench-") as scratch:
         command = measure_command(Path(scratch), series, args.commands)
     result: dict[str, object] = {
@@ -90,6 +100,7 @@ def main() -> None:
         "trades_checked_against_the_oracle": checked,
         "symbols_51": {"seed": SEED, "bars": N_SYMBOLS * N_BARS, "cases": symbols},
         "year_1m": {"bars_are": year_is, "bars": len(year), "cases": one_year},
+        "every_core": every_core,
         "command": command,
         "load_1min_at_start": load_at_start,
     }
@@ -169,6 +180,31 @@ def measure(
         f"{kind}, {name}": _measured(candles, config, semantics, repeats)
         for kind, semantics in SEMANTICS.items()
         for name, config in CONFIGS.items()
+    }
+
+
+def measure_threads(
+    series: Mapping[str, BarArray], interval: str, interval_ms: int, repeats: int
+) -> dict[str, object]:
+    """A replay (strict, medium) on one thread and on one a core, in turns; trades and curve must be the same."""
+    inputs = ReplayInputs(candles_of(series, interval, interval_ms))
+    configs = engine.SymbolConfigs(CONFIGS["medium"])
+    n_threads = len(os.sched_getaffinity(0))
+    alone, together = (engine.replay(inputs, configs, STRICT, n) for n in (1, n_threads))
+    for name in ("trades", "equity_ms", "equity_usd"):
+        if getattr(alone, name).tobytes() != getattr(together, name).tobytes():
+            raise SystemExit(f"threads change {name}; nothing is measured")
+    times_s: dict[int, list[float]] = {1: [], n_threads: []}
+    for _ in range(repeats):
+        for n, times in times_s.items():
+            times.append(_timed(lambda n=n: engine.replay(inputs, configs, STRICT, n)))
+    best_s = {n: min(times) for n, times in times_s.items()}
+    return {
+        "threads": n_threads,
+        "one_thread_ms": round(1e3 * best_s[1], 2),
+        "all_threads_ms": round(1e3 * best_s[n_threads], 2),
+        "speed_up": round(best_s[1] / best_s[n_threads], 2),
+        "symbol_bars_per_s": round(inputs.candles.n_rows / best_s[n_threads]),
     }
 
 

@@ -8,8 +8,9 @@ on is what its key is made of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,6 +86,10 @@ CHECKED = frozenset(
 )
 #: Bars a bank takes at a time: what one indicator leaves in the cache the next one reads there.
 _BANK_BARS = 1024
+#: A thread is worth its start from so many main bars on.
+_BARS_A_THREAD = 20_000
+#: Shares of the bars for each thread: cores are not equally fast, nor equally free.
+_SHARES_A_THREAD = 4
 #: Trades the log holds at first; it grows by running again.
 _FIRST_LOG = 4096
 _SLOPE = "thresholds.entry.slow_drift_slope_window"
@@ -124,8 +129,18 @@ class Screened:
     n_signals: int
 
 
-def replay(inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics) -> ReplayResult:
-    """Run Mei Alpha over the inputs.
+class _Stretch(NamedTuple):
+    """Main bars `first` to `end - 1` of symbol number `symbol`."""
+
+    symbol: int
+    first: int
+    end: int
+
+
+def replay(
+    inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics, n_threads: int = 1
+) -> ReplayResult:
+    """Run Mei Alpha over the inputs; stages 1 and 2 on at most `n_threads` threads, which change no bit of it.
 
     Raises ConfigError for windows and bounds no run can be made with, DataError when there is no bar.
     """
@@ -139,8 +154,8 @@ def replay(inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics) -
     if inputs.exports_state and semantics.run_end == "window":
         inputs = cut_at_end(inputs, semantics)
     market = prepare(inputs, semantics, past)
-    found = indicators_of(market, configs)
-    screened = screen(market, found, configs, semantics, inputs.lookback)
+    found = indicators_of(market, configs, n_threads)
+    screened = screen(market, found, configs, semantics, inputs.lookback, n_threads)
     return walk_market(market, found, screened, configs, inputs, semantics)
 
 
@@ -183,19 +198,18 @@ def check_configs(configs: SymbolConfigs) -> None:
             raise ConfigError(f"trade.adx_sizing_min_mult must not exceed 1, was {was}")
 
 
-def indicators_of(market: Market, configs: SymbolConfigs) -> Indicators:
-    """Stage 1 for every symbol, each with its own windows."""
+def indicators_of(market: Market, configs: SymbolConfigs, n_threads: int = 1) -> Indicators:
+    """Stage 1 for every symbol, each with its own windows; symbols side by side."""
     rows = np.empty(len(market.main), dtype=INDICATOR_ROW_DTYPE)
     states = np.zeros(len(market.names), dtype=INDICATOR_STATE_DTYPE)
     fill = bind_cpu(fill_symbol)
-    banks = []
-    whole = np.zeros((N_COLUMNS, 0))
     each = windows_of(configs, market.names)
-    for number, name in enumerate(market.names):
+
+    def bank_of(number: int) -> FloatArray:
+        name = market.names[number]
         windows = each[name]
         n_past = int(longest_window(windows))
-        if whole.shape[1] != n_past + _BANK_BARS:
-            whole = np.zeros((N_COLUMNS, n_past + _BANK_BARS))
+        whole = np.zeros((N_COLUMNS, n_past + _BANK_BARS))
         whose = market.symbols[number]
         first, start, end = int(whose["first"]), int(whose["first"]), int(whose["end"])
         kept = market.past.symbols.get(name) if market.past is not None else None
@@ -206,8 +220,10 @@ def indicators_of(market: Market, configs: SymbolConfigs) -> Indicators:
             rows[first:start] = kept.rows
             first -= kept.n_before
         fill(market.main, rows, whole, n_past, first, start, end, windows, states[number])
-        banks.append(whole[:, :n_past].copy())
-    return Indicators(rows, banks, states)
+        return whole[:, :n_past].copy()
+
+    n_threads = _worth(n_threads, len(market.main))
+    return Indicators(rows, _side_by_side(bank_of, range(len(market.names)), n_threads), states)
 
 
 def screen(
@@ -216,8 +232,9 @@ def screen(
     configs: SymbolConfigs,
     semantics: Semantics,
     lookback: int,
+    n_threads: int = 1,
 ) -> Screened:
-    """Stage 2 for every symbol that may be traded."""
+    """Stage 2 for every symbol that may be traded; stretches of bars side by side."""
     symbols, steps = market.symbols.copy(), market.steps.copy()
     needed = made_of(configs, market.names, ready_bars)
     waits = semantics.warm_up == "ready"
@@ -225,40 +242,97 @@ def screen(
         symbols["entry_bars"][number] = max(lookback, needed[number] if waits else 0)
         symbols["is_btc_exempt"][number] = is_btc_exempt(name, semantics)
     set_scene(market, found, semantics, steps)
-    gates = np.zeros(len(GATES), dtype=np.int64)
     records = made_of(configs, market.names, screen_record)
     screens = {
         number: record[0]
         for number, record in enumerate(records)
         if market.symbols["is_traded"][number]
     }
-    rows = found.rows
-    size = max(1024, len(market.main) // 4)
+    bind_cpu(screen_main_bars)  # once, before threads ask for it
+    n_threads = _worth(n_threads, len(market.main))
+    shares = _shares(symbols, list(screens), n_threads)
+    parts = _side_by_side(
+        lambda share: _screen_share(market, found.rows, steps, symbols, screens, share),
+        shares,
+        n_threads,
+    )
+    gates = sum((part[1] for part in parts), np.zeros(len(GATES), dtype=np.int64))
+    none = np.empty(0, dtype=CANDIDATE_DTYPE)
+    candidates = parts[0][0] if len(parts) == 1 else np.concatenate([none, *(p[0] for p in parts)])
+    candidates = _in_order(candidates, len(candidates), steps, "first_candidate")
+    ticks = _screen_entries(market, found.rows, steps, symbols, screens)
+    counted = {name: int(count) for name, count in zip(GATES, gates, strict=True)}
+    n_signals = counted["buy_count"] + counted["sell_count"]
+    return Screened(candidates, ticks, steps, counted, n_signals)
+
+
+def _worth(n_threads: int, n_bars: int) -> int:
+    """As many threads as have enough to do."""
+    return max(1, min(n_threads, n_bars // _BARS_A_THREAD))
+
+
+def _side_by_side(work: Callable[[Any], Any], things: Sequence[Any], n_threads: int) -> list[Any]:
+    """What `work` makes of each thing, in their order."""
+    if n_threads == 1:
+        return [work(thing) for thing in things]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(work, things))
+
+
+def _shares(symbols: Any, numbers: Sequence[int], n_threads: int) -> list[list[_Stretch]]:
+    """The bars of some symbols in their order, cut into shares of about equal size, one if there is one thread."""
+    n_bars = int(sum(symbols["end"][number] - symbols["first"][number] for number in numbers))
+    room = n_bars if n_threads == 1 else -(-n_bars // (n_threads * _SHARES_A_THREAD))
+    shares: list[list[_Stretch]] = [[]]
+    left = room
+    for number in numbers:
+        at, end = int(symbols["first"][number]), int(symbols["end"][number])
+        while at < end:
+            if left == 0:
+                shares.append([])
+                left = room
+            n_taken = min(left, end - at)
+            shares[-1].append(_Stretch(number, at, at + n_taken))
+            at += n_taken
+            left -= n_taken
+    return shares
+
+
+def _screen_share(
+    market: Market,
+    rows: Any,
+    steps: Any,
+    symbols: Any,
+    screens: Mapping[int, Any],
+    share: Sequence[_Stretch],
+) -> tuple[Any, Any]:
+    """Candidates of a share of the bars, by symbol and time, and its gate counters."""
+    own = symbols.copy()
+    size = max(1024, sum(stretch.end - stretch.first for stretch in share) // 4)
     while True:
         candidates = np.empty(size, dtype=CANDIDATE_DTYPE)
-        gates[:] = 0
+        gates = np.zeros(len(GATES), dtype=np.int64)
         n_found = 0
-        for number, p in screens.items():
+        for number, first, end in share:
+            # A stretch begins where a longer warm-up would have ended.
+            n_before = first - symbols["first"][number] + symbols["n_before"][number]
+            own["entry_bars"][number] = max(symbols["entry_bars"][number], n_before + 1)
+            own["end"][number] = end
             n_found = bind_cpu(screen_main_bars)(
                 market.main,
                 rows,
                 steps,
-                symbols,
+                own,
                 number,
                 market.run[0],
-                p,
+                screens[number],
                 gates,
                 candidates,
                 n_found,
             )
         if n_found <= size:
-            break
+            return candidates[:n_found], gates
         size = n_found
-    candidates = _in_order(candidates, n_found, steps, "first_candidate")
-    ticks = _screen_entries(market, rows, steps, symbols, screens)
-    counted = {name: int(count) for name, count in zip(GATES, gates, strict=True)}
-    n_signals = counted["buy_count"] + counted["sell_count"]
-    return Screened(candidates, ticks, steps, counted, n_signals)
 
 
 def set_scene(market: Market, found: Indicators, semantics: Semantics, steps: Any) -> None:

@@ -14,6 +14,7 @@ from mei.model.semantics import CHOICES, REFERENCE, STRICT, Semantics
 from mei.report.replay_json import replay_object
 from mei.workflows.relation import Relation
 from mei.workflows.sweep.engine import SweepEngine
+from mei.workflows.threads import usual_threads
 
 if TYPE_CHECKING:
     from mei.engines.cuda_device import Card
@@ -238,7 +239,8 @@ class _MeiAlpha:
     def run(self, inputs: ReplayInputs) -> ReplayResult:
         from mei.engines.mei_alpha import SymbolConfigs, replay
 
-        return replay(inputs, SymbolConfigs(self._portfolio, self._by_symbol), self._semantics)
+        configs = SymbolConfigs(self._portfolio, self._by_symbol)
+        return replay(inputs, configs, self._semantics, usual_threads())
 
     reads_lookback = True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import math
-import os
 import shlex
 import signal
 import sys
@@ -46,6 +45,7 @@ from mei.workflows.sweep.request import SweepRequest
 from mei.workflows.sweep.trials import TrialCount, ledger_location
 from mei.workflows.sweep.watch import BestSoFar, Progress, Unwatched, Watch
 from mei.workflows.sweep.work import Work, journal_path, work_of
+from mei.workflows.threads import usual_threads
 from mei.workflows.trial_spread import add_rows
 
 #: Between lines of progress, and between counts of trials in the ledger.
@@ -165,14 +165,6 @@ def check_packages(request: SweepRequest) -> None:
             raise ConfigError(
                 f"{flag} needs {name}, which is not installed: pip install 'mei-backtester[{extra}]', or leave it out"
             )
-
-
-def usual_threads() -> int:
-    """One per CPU this process may use, unless RAYON_NUM_THREADS says otherwise (as in the reference)."""
-    wanted = os.environ.get("RAYON_NUM_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(slots=True)
