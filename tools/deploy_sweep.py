@@ -13,6 +13,7 @@ import time
 
 from mei.cli.paper_db import paper_db
 from mei.workflows.deploy.closing import LiveCloser, PaperCloser
+from mei.workflows.deploy.demands import Demands
 from mei.workflows.deploy.deploy_sweep import DeployRequest, Hands, deploy_sweep
 from mei.workflows.deploy.yaml_deploy import to_stderr
 from mei.workflows.sweep.trials import ledger_location
@@ -32,6 +33,7 @@ def main(arguments: list[str]) -> int:
             is_confirmed=options.yes,
             restart=options.restart,
             ledger=ledger_location(options.ledger),
+            demands=Demands(options.min_trades, options.require_profit),
         )
         return deploy_sweep(request, _hands(options))
     except KeyboardInterrupt:
@@ -67,6 +69,14 @@ def _paper_closer(options: argparse.Namespace) -> PaperCloser:
     return PaperCloser(db.path, _now_ms, is_named=db.is_named)
 
 
+def _count(text: str) -> int:
+    """A whole number from 0 on."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, was {value}")
+    return value
+
+
 def _ask(question: str) -> str:
     print(question, end="", file=sys.stderr, flush=True)
     return sys.stdin.readline()
@@ -83,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--sweep-results", required=True, metavar="PATH", help="rows of a sweep, JSONL or Parquet")
     add("--rank", type=int, default=1, metavar="N", help="by profit, 1 is the best (1)")
+    trades = "refuse a row with fewer trades; 0: any (only tells of fewer than 30)"
+    add("--min-trades", type=_count, metavar="N", help=trades)
+    add("--require-profit", action="store_true", help="refuse a row without a profit (only told)")
     add("--dry-run", action="store_true", help="say what would change, and change nothing")
     add("--yes", action="store_true", help="do not ask")
     add("--close-live", action="store_true", help="close every position of the account first")

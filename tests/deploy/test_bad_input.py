@@ -23,6 +23,11 @@ def rows(overrides: Any, **fields: Any) -> Change:
     return lambda desk: desk.rows({**ROW, "overrides": overrides, **fields})
 
 
+def without(name: str) -> Change:
+    """One row that lacks a field."""
+    return lambda desk: desk.rows({key: ROW[key] for key in ROW if key != name})
+
+
 def text(content: str | bytes) -> Change:
     """A file of results with this content."""
     return lambda desk: put(desk.folder / "rows.jsonl", content)
@@ -52,6 +57,7 @@ def no_strategy(desk: Desk) -> None:
     desk.path.unlink()
 
 
+ONE = {"trade.leverage": 1}
 CASES = [
     (nothing, "--sweep-results none.jsonl", "none.jsonl must be the JSON Lines of a sweep"),
     (nothing, "--sweep-results .", "must be the JSON Lines of a sweep, could not be read (Is a"),
@@ -101,6 +107,22 @@ CASES = [
     (nothing, "--close-live", "--exchange must be mainnet, testnet or a URL"),
     (nothing, "--close-live --exchange testnet", "could not be opened (No such file"),
     (nothing, "--close-paper --paper-db rows.jsonl", "rows.jsonl: must be a usable trading"),
+    (
+        nothing,
+        "--min-trades 32",
+        "rows.jsonl:1: the row must have at least --min-trades 32 trades, has 31",
+    ),
+    (rows(ONE, total_trades=0), "--min-trades 1", "at least --min-trades 1 trades, has 0"),
+    (without("total_trades"), "--min-trades 1", "no total_trades, whether it traded enough cannot"),
+    (rows(ONE, total_trades=None), "--min-trades 1", "no total_trades, whether it traded enough"),
+    (rows(ONE, total_pnl=0.0), "--require-profit", "rows.jsonl:1: the row must have a profit"),
+    (rows(ONE, total_pnl=-1.5), "--require-profit", "its net PnL is $-1.50"),
+    (
+        rows(ONE, total_pnl=None),
+        "--require-profit",
+        "no total_pnl, whether it made a profit cannot",
+    ),
+    (without("total_pnl"), "--require-profit", "no total_pnl, whether it made a profit cannot"),
 ]
 
 
@@ -126,7 +148,9 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
     assert desk.files() == before
 
 
-@pytest.mark.parametrize("flags", ["--rank x", "--no-such-flag", "--yes=1"])
+@pytest.mark.parametrize(
+    "flags", ["--rank x", "--no-such-flag", "--yes=1", "--min-trades -1", "--min-trades 2.5"]
+)
 def test_wrong_flags_leave_with_2(desk: Desk, flags: str) -> None:
     before = desk.files()
     assert desk.run(flags) == 2

@@ -66,6 +66,34 @@ def test_the_difference_is_told_by_path_with_the_metrics(desk: Desk) -> None:
     assert desk.files() == before
 
 
+@pytest.mark.parametrize(
+    ("fields", "flags", "words"),
+    [
+        ({"total_trades": 30}, "", None),
+        ({"total_trades": 29}, "", "29 trades are few: below 30 a few lucky ones make"),
+        ({"total_trades": 3}, "--min-trades 3", None),
+        ({"total_trades": 3}, "--min-trades 0", None),
+        ({"total_trades": None}, "", "no total_trades, whether it traded enough cannot be judged"),
+        ({"total_trades": None}, "--min-trades 0", None),
+        ({"total_pnl": 0.01}, "--require-profit", None),
+        ({"total_pnl": 0.0}, "", "THE ROW MAKES NO PROFIT (net PnL $0.00)"),
+        ({"total_pnl": -7.0}, "--min-trades 31", "THE ROW MAKES NO PROFIT (net PnL $-7.00)"),
+        ({"total_pnl": None}, "", "no total_pnl, whether it made a profit cannot be judged"),
+    ],
+)
+def test_few_trades_and_losses_are_warned_of_and_deployed(
+    desk: Desk, fields: dict[str, float | None], flags: str, words: str | None
+) -> None:
+    row = {**ROW, **fields}
+    desk.rows({name: value for name, value in row.items() if value is not None})
+    assert desk.run(f"--yes {flags}") == 0
+    told = [line for line in desk.err.splitlines() if line.startswith("warning: ")]
+    told = [line for line in told if "trades are few" in line or "row " in line.lower()]
+    assert len(told) == (words is not None)
+    assert words is None or words in told[0]
+    assert desk.document["global"]["trade"]["sl_atr_mult"] == 1.5
+
+
 def test_what_stays_is_marked(desk: Desk) -> None:
     desk.rows({**ROW, "overrides": {"trade.leverage": 3.0, "trade.bump_to_min_notional": 0}})
     assert desk.run("--dry-run") == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mei.workflows.factory.run_folder import RunFolder
 from mei.workflows.factory.scoring import (
     losses,
     ranking,
@@ -15,6 +17,7 @@ from mei.workflows.factory.scoring import (
     survives,
     trade_penalty,
 )
+from mei.workflows.factory.selection import tell_selection
 
 
 def forward(median: float = 0.002, drawdown: float = 0.05) -> dict[str, float]:
@@ -125,3 +128,22 @@ def test_without_scores_the_highest_profit_is_chosen() -> None:
 def test_equal_ones_stay_in_the_order_of_the_report() -> None:
     assert names([item("a", 0.0, 1.0), item("b", 0.0, 2.0), item("c", 0.1, 0.0)]) == "cab"
     assert ranking([item("a", 1.0, 1.0, rejected=True)]) == []
+
+
+@pytest.mark.parametrize(("n_trades", "is_told"), [(29, True), (30, False)])
+def test_a_choice_of_few_trades_is_told(n_trades: int, is_told: bool) -> None:
+    chosen = {
+        "config_id": "0123456789abcdef",
+        "places": ["dd #1"],
+        "score_v1": None,
+        "total_pnl": 5.0,
+        "total_trades": n_trades,
+        "losses": [],
+        "survives_trials": True,
+    }
+    selection = {"selected": chosen, "selected_by": "total_pnl", "warnings": []}
+    told: list[str] = []
+    run = RunFolder(Path("r"), "r", 0, {}, lambda: 0)
+    assert tell_selection(run, selection, told.append) is chosen
+    words = f"[factory] WARNING: 0123456789ab: {n_trades} trades are few, below 30"
+    assert [line.startswith(words) for line in told[1:]] == [True] * is_told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from mei.workflows.deploy.base_file import other_base
 from mei.workflows.deploy.changelog import next_version, read_changelog
 from mei.workflows.deploy.choice import Choice, Survival, choose, survival
 from mei.workflows.deploy.closing import Closer
+from mei.workflows.deploy.demands import Demands, require
 from mei.workflows.deploy.deploy_validate import deployable_faults
 from mei.workflows.deploy.journal import FollowUp, Journal, sha256_of_file, sha256_of_text
 from mei.workflows.deploy.restart import Run, restart_command, restart_traders, run_command
@@ -51,6 +52,7 @@ class DeployRequest:
     is_confirmed: bool = False
     restart: bool = False
     ledger: str | None = None
+    demands: Demands = field(default_factory=Demands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class _Plan:
     before: str
     text: str
     keeps_comments: bool
+    warnings: list[str]
 
 
 def deploy_sweep(request: DeployRequest, hands: Hands) -> int:
@@ -119,6 +122,7 @@ def _look_back(request: DeployRequest, hands: Hands) -> None:
 def _plan(request: DeployRequest) -> _Plan:
     """Everything that can be wrong is found here, before anything is touched."""
     choice = choose(request.sweep_results, request.rank)
+    warnings = require(choice.standing.row, request.demands)
     path = real_path(request.config)
     before = _read(path, request.config)
     document = parse_yaml(before.removeprefix("\ufeff"), request.config)
@@ -128,7 +132,7 @@ def _plan(request: DeployRequest) -> _Plan:
     made = swept_config(document, row, f"{request.config} with the row at {row.where}")
     kept = with_values(before.removeprefix("\ufeff"), document, made.document)
     text = dump_yaml(made.document) if kept is None else kept
-    return _Plan(choice, made, before, text, kept is not None or "#" not in before)
+    return _Plan(choice, made, before, text, kept is not None or "#" not in before, warnings)
 
 
 def _read(path: Path, given: str) -> str:
@@ -180,6 +184,8 @@ def _show(request: DeployRequest, plan: _Plan, verdict: Survival, tell: Tell) ->
         tell(f"  {note}")
     for name in _METRICS:
         tell(f"  {name}: {_metric(name, row.fields)}")
+    for line in plan.warnings:
+        tell(f"warning: {line}")
     other = other_base(choice, request.config, plan.before, plan.made)
     if other is not None:
         tell(f"warning: {other}")

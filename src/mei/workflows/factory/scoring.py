@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-#: So many trades are enough to believe a result.
-_ENOUGH_TRADES: Final = 30
+from mei.workflows.deploy.demands import ENOUGH_TRADES
+
 _FEW_TRADES_PENALTY: Final = 0.05
 _DRAWDOWN_WEIGHT: Final = 2.0
 _FRAGILITY_WEIGHT: Final = 0.5
@@ -29,7 +29,7 @@ class Score:
 
 def trade_penalty(n_trades: float) -> float:
     """For too few trades: 0.05 for none, 0 from 30 on, in proportion between."""
-    return max(0.0, _ENOUGH_TRADES - n_trades) / _ENOUGH_TRADES * _FEW_TRADES_PENALTY
+    return max(0.0, ENOUGH_TRADES - n_trades) / ENOUGH_TRADES * _FEW_TRADES_PENALTY
 
 
 def score_v1(

@@ -8,6 +8,7 @@ from typing import Any
 from mei.model.errors import MeiError
 from mei.report.atomic import write_atomically
 from mei.report.json_text import pretty_json
+from mei.workflows.deploy.demands import ENOUGH_TRADES
 from mei.workflows.factory.run_folder import RunFolder
 from mei.workflows.factory.scoring import ranking, selected_by
 from mei.workflows.strategy import Tell
@@ -95,6 +96,11 @@ def tell_selection(run: RunFolder, selection: Mapping[str, Any], tell: Tell) -> 
         tell(
             f"[factory] WARNING: {len(warnings)} warnings about the data ({warnings[0]}): see "
             "reports/report.md"
+        )
+    if found["total_trades"] < ENOUGH_TRADES:
+        tell(
+            f"[factory] WARNING: {short}: {found['total_trades']} trades are few, below {ENOUGH_TRADES} a result is "
+            "hardly told from luck: --min-trades passes such rows over"
         )
     for loss in found["losses"]:
         tell(f"[factory] WARNING: {short}: {loss.upper()}: --require-profit rejects such a choice")
