@@ -312,6 +312,93 @@ def test_nothing_is_written_otherwise(bench: Bench, since: int, flags: str, code
     assert bench.snapshot() == before
 
 
+def test_without_a_live_file_it_is_only_judged(bench: Bench, since: int) -> None:
+    write(good(since))
+    before = bench.snapshot()
+    assert bench.run("promote_to_live") == 0
+    report = bench.json()
+    named = ("live_yaml_path", "restart_required", "prev_engine_interval", "promotion_dir")
+    assert [report[name] for name in named] == [None] * 4
+    assert (report["passed"], report["applied"]) == (True, False)
+    for flags in ("--apply", "--apply --dry-run"):
+        assert bench.run("promote_to_live", flags) == 2
+        assert "--apply must be given with --live-yaml-path" in bench.err
+        assert (bench.err.count("\n"), bench.out) == (1, "")
+    assert bench.snapshot() == before
+
+
+@pytest.mark.parametrize("way", ["itself", "symlink", "hard link", "dotted"])
+@pytest.mark.parametrize("flags", ["", "--apply"])
+def test_papers_own_file_is_no_live_file_unless_it_is_said(
+    bench: Bench, since: int, way: str, flags: str
+) -> None:
+    write(good(since))
+    link = Path("live/link.yaml")
+    if way == "symlink":
+        link.symlink_to(YAML.absolute())
+    elif way == "hard link":
+        link.hardlink_to(YAML)
+    named = {"itself": YAML, "dotted": "live/../config/strategy_overrides.yaml"}.get(way, link)
+    before = bench.snapshot()
+    line = f"--live-yaml-path {named} {flags}"
+    assert bench.run("promote_to_live", line) == 2
+    assert "--live-yaml-path must be another file than that of paper" in bench.err
+    assert "--allow-paper-yaml passes it" in bench.err
+    assert (bench.err.count("\n"), bench.out) == (1, "")
+    assert bench.snapshot() == before
+    assert bench.run("promote_to_live", f"{line} --allow-paper-yaml") == 0
+    assert bench.json()["applied"] is bool(flags)
+
+
+def test_paper_is_where_its_record_says_too(bench: Bench, since: int) -> None:
+    write(good(since))
+    copy = Path("config/copy.yaml")
+    copy.write_text(ON_PAPER)
+    line = f"--apply --yaml-path {copy} --live-yaml-path"
+    for live in (copy, YAML):
+        assert bench.run("promote_to_live", f"{line} {live}") == 2
+        assert "must be another file than that of paper" in bench.err
+    assert bench.run("promote_to_live", f"{line} {LIVE}") == 0
+
+
+def test_who_deploys_to_paper_learns_that_it_is_live_too(bench: Bench, since: int) -> None:
+    write(good(since))
+    warning = "is the file of the live trader, too, by the newest promotion"
+    line = f"--apply --allow-paper-yaml --live-yaml-path {YAML}"
+    bench.deploy(ON_PAPER)
+    assert warning not in bench.err
+    write(good(bench.now))
+    assert bench.run("promote_to_live", line) == 0
+    bench.deploy(strategy("next", tp=7.0))
+    assert warning in bench.err
+    assert bench.run("rollback_to_last_good") == 0
+    assert warning in bench.err
+    assert YAML.read_text() == ON_PAPER
+
+
+def test_a_rollback_of_paper_leaves_the_live_file_alone(bench: Bench, since: int) -> None:
+    write(good(since))
+    assert bench.run("promote_to_live", f"{FLAGS} --apply") == 0
+    before = bench.snapshot()
+    for flags in ("", "--dry-run"):
+        line = f"--yaml-path {LIVE} --steps 1 {flags}"
+        assert bench.run("rollback_to_last_good", line) == 2
+        assert "--yaml-path must be the strategy file of the paper trader" in bench.err
+        assert (bench.err.count("\n"), bench.out) == (1, "")
+    assert bench.snapshot() == before
+    assert bench.run("rollback_to_last_good") == 0
+    assert (LIVE.read_text(), YAML.read_text()) == (ON_PAPER, strategy("first"))
+
+
+def test_a_rollback_does_not_wait_for_records_of_live(bench: Bench, since: int) -> None:
+    write(good(since))
+    assert bench.run("promote_to_live", f"{FLAGS} --apply") == 0
+    (Path(bench.json()["promotion_dir"]) / "promotion_event.json").write_text("broken")
+    assert bench.run("rollback_to_last_good") == 0
+    assert "warning: which file is the live trader's is not known" in bench.err
+    assert YAML.read_text() == strategy("first")
+
+
 def test_the_newest_deployment_counts_and_dry_runs_do_not(bench: Bench, since: int) -> None:
     write(good(since))
     bench.deploy(strategy("only tried", tp=6.0), "--dry-run")

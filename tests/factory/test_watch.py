@@ -284,9 +284,10 @@ def test_a_file_replaced_by_hand_is_not_judged(desk: Desk) -> None:
     [
         (["--paper-db", "absent.db"], 1, "absent.db"),
         (["--live-yaml-path", "paper.yaml"], 2, "must be another file than that of paper"),
+        (["--live-yaml-path", "hard.yaml"], 2, "must be another file than that of paper"),
         (["--live-yaml-path", "no/live.yaml"], 1, "no/live.yaml"),
         (["--max-hours", "3"], 2, "--max-hours must be at least --min-hours"),
-        (["--restart", "maybe"], 2, "--restart must be"),
+        (["--restart", "maybe"], 2, "Invalid value for '--restart'"),
         (["--artifacts-dir", "elsewhere"], 1, "must hold a deployment to paper"),
         (["--min-trades", "-1"], 2, "--min-trades"),
         (["--every", "60"], 2, "--every and --now-ms"),
@@ -295,6 +296,7 @@ def test_a_file_replaced_by_hand_is_not_judged(desk: Desk) -> None:
 def test_bad_flags(desk: Desk, more: list[str], code: int, says: str) -> None:
     assert desk.deploy() == 0
     desk.trade(WINS)
+    (desk.folder / "hard.yaml").hardlink_to(desk.folder / "paper.yaml")
     before = {path: path.read_bytes() for path in desk.folder.rglob("*") if path.is_file()}
     assert desk.watch(*more) == code
     assert says in desk.bench.err

@@ -5,32 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from mei.cli import deployment_options as options
 from mei.cli.tool_program import clock_ms, print_json
 from mei.model.errors import ConfigError, MeiError
 
-_ARTIFACTS_HELP = "Folder of runs, registry and records."
-_ArtifactsFlag = Annotated[str, typer.Option("--artifacts-dir", help=_ARTIFACTS_HELP)]
-_RegistryFlag = Annotated[
-    str | None,
-    typer.Option("--registry-db", help="[default: registry/registry.sqlite in --artifacts-dir]"),
-]
-_YamlFlag = Annotated[str, typer.Option("--yaml-path", help="Strategy file of the paper trader.")]
 _ReasonFlag = Annotated[str, typer.Option("--reason", help="Kept in the record.")]
-_RestartFlag = Annotated[
-    Literal["auto", "always", "never"],
-    typer.Option("--restart", help="Of the trader; auto: when the file's intervals changed."),
-]
-_ServiceFlag = Annotated[
-    str | None,
-    typer.Option("--service", help="Unit of the trader.  [default: $PAPER_SERVICE]"),
-]
-_NowFlag = Annotated[
-    int | None, typer.Option("--now-ms", help="Epoch ms UTC instead of the clock's.")
-]
 
 registry_index = typer.Typer(
     add_completion=False,
@@ -42,8 +25,8 @@ registry_index = typer.Typer(
 @registry_index.callback()
 def _registry(
     context: typer.Context,
-    registry_db: _RegistryFlag = None,
-    artifacts_dir: _ArtifactsFlag = "artifacts",
+    registry_db: options.RegistryFlag = None,
+    artifacts_dir: options.ArtifactsFlag = "artifacts",
 ) -> None:
     from mei.workflows.deployments.run_ingest import registry_path
 
@@ -56,7 +39,7 @@ def _registry(
 def ingest_run_dir(
     context: typer.Context,
     run_dir: Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")],
-    now_ms: _NowFlag = None,
+    now_ms: options.NowFlag = None,
 ) -> None:
     """Put a finished run of the factory into the registry."""
     from mei.workflows.deployments.run_ingest import ingest_run_dir as ingest
@@ -100,39 +83,26 @@ def paper_deploy(
     config_id: Annotated[
         str, typer.Option("--config-id", help="Of the registry, at least 12 digits.")
     ],
-    artifacts_dir: _ArtifactsFlag = "artifacts",
-    registry_db: _RegistryFlag = None,
-    yaml_path: _YamlFlag = "config/strategy_overrides.yaml",
+    artifacts_dir: options.ArtifactsFlag = "artifacts",
+    registry_db: options.RegistryFlag = None,
+    yaml_path: options.YamlFlag = options.DEFAULT_YAML,
     out_dir: Annotated[
         str | None,
         typer.Option("--out-dir", help="[default: deployments/paper in --artifacts-dir]"),
     ] = None,
     reason: _ReasonFlag = "",
-    restart: _RestartFlag = "auto",
-    service: _ServiceFlag = None,
-    ws_service: Annotated[
-        str | None, typer.Option("--ws-service", help="Unit that is restarted before it.")
-    ] = None,
-    pause_file: Annotated[
-        str | None, typer.Option("--pause-file", help="Written while it restarts.")
-    ] = None,
-    pause_mode: Annotated[
-        Literal["close_only", "halt_all"],
-        typer.Option("--pause-mode", help="What the trader does meanwhile."),
-    ] = "close_only",
-    leave_paused: Annotated[
-        bool, typer.Option("--leave-paused", help="The pause file stays.")
-    ] = False,
-    verify_sleep_s: Annotated[
-        float, typer.Option("--verify-sleep-s", help="Seconds to come up before it is looked at.")
-    ] = 2.0,
+    restart: options.RestartFlag = "auto",
+    service: options.ServiceFlag = None,
+    ws_service: options.WsServiceFlag = None,
+    pause_file: options.PauseFileFlag = None,
+    pause_mode: options.PauseModeFlag = "close_only",
+    leave_paused: options.LeavePausedFlag = False,
+    verify_sleep_s: options.VerifySleepFlag = 2.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the record, and nothing else.")
     ] = False,
-    no_validate: Annotated[
-        bool, typer.Option("--no-validate", help="Deploy a file that lacks settings, too.")
-    ] = False,
-    now_ms: _NowFlag = None,
+    no_validate: options.NoValidateFlag = False,
+    now_ms: options.NowFlag = None,
 ) -> None:
     """Put a strategy file of the registry into the paper trader's place, with a record."""
     import json
@@ -166,56 +136,32 @@ def paper_deploy(
 
 
 def promote_to_live(
-    artifacts_dir: _ArtifactsFlag = "artifacts",
-    paper_db: Annotated[
-        str,
+    artifacts_dir: options.ArtifactsFlag = "artifacts",
+    paper_db: options.PaperDbFlag = "trading_engine.db",
+    registry_db: options.RegistryFlag = None,
+    live_yaml_path: options.LiveYamlFlag = None,
+    allow_paper_yaml: Annotated[
+        bool,
         typer.Option(
-            "--paper-db",
-            envvar="AI_QUANT_PAPER_DB_PATH",
-            help="Trading database of the paper trader.",
+            "--allow-paper-yaml", help="The live file may be that of paper: paper trades live."
         ),
-    ] = "trading_engine.db",
-    registry_db: _RegistryFlag = None,
-    live_yaml_path: Annotated[
-        str, typer.Option("--live-yaml-path", help="Strategy file of the live trader.")
-    ] = "config/strategy_overrides.yaml",
-    yaml_path: Annotated[
-        str | None,
-        typer.Option(
-            "--yaml-path",
-            help="Strategy file of the paper trader.  [default: as the deployment says]",
-        ),
-    ] = None,
+    ] = False,
+    yaml_path: options.DeployedYamlFlag = None,
     config_id: Annotated[
         str | None, typer.Option("--config-id", help="Must be what is on paper.")
     ] = None,
-    min_trades: Annotated[
-        int, typer.Option("--min-trades", help="Closed ones; these or --min-hours.")
-    ] = 20,
-    min_hours: Annotated[
-        float, typer.Option("--min-hours", help="Since the deployment to paper.")
-    ] = 24.0,
-    min_profit_factor: Annotated[
-        float, typer.Option("--min-profit-factor", help="Net of fees.")
-    ] = 1.2,
-    max_drawdown_pct: Annotated[
-        float, typer.Option("--max-drawdown-pct", help="Of balance or equity, in percent.")
-    ] = 10.0,
-    max_config_slippage_bps: Annotated[
-        float, typer.Option("--max-config-slippage-bps", help="Of the file; 0 or less = any.")
-    ] = 20.0,
-    max_kill_events: Annotated[
-        int, typer.Option("--max-kill-events", help="Switches thrown by a loss.")
-    ] = 0,
-    allow_live_layer: Annotated[
-        bool,
-        typer.Option("--allow-live-layer", help="Pass a layer `live`, which paper did not trade."),
-    ] = False,
+    min_trades: options.MinTradesFlag = 20,
+    min_hours: options.MinHoursFlag = 24.0,
+    min_profit_factor: options.MinProfitFactorFlag = 1.2,
+    max_drawdown_pct: options.MaxDrawdownFlag = 10.0,
+    max_config_slippage_bps: options.MaxSlippageFlag = 20.0,
+    max_kill_events: options.MaxKillsFlag = 0,
+    allow_live_layer: options.AllowLiveLayerFlag = False,
     apply: Annotated[
         bool, typer.Option("--apply", help="Replace the live file when all gates are passed.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Not even then.")] = False,
-    now_ms: _NowFlag = None,
+    now_ms: options.NowFlag = None,
 ) -> None:
     """Judge what is on paper; exit code 0 passed, 1 not passed, 2 wrong input."""
     from mei.workflows.deployments.hands import real_hands
@@ -238,6 +184,7 @@ def promote_to_live(
             max_kill_events=max_kill_events,
             allow_live_layer=allow_live_layer,
         ),
+        allow_paper_yaml=allow_paper_yaml,
         apply=apply,
         dry_run=dry_run,
     )
@@ -248,8 +195,8 @@ def promote_to_live(
 
 
 def rollback_to_last_good(
-    artifacts_dir: _ArtifactsFlag = "artifacts",
-    yaml_path: _YamlFlag = "config/strategy_overrides.yaml",
+    artifacts_dir: options.ArtifactsFlag = "artifacts",
+    yaml_path: options.YamlFlag = options.DEFAULT_YAML,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -258,12 +205,12 @@ def rollback_to_last_good(
         ),
     ] = None,
     reason: _ReasonFlag = "",
-    restart: _RestartFlag = "auto",
-    service: _ServiceFlag = None,
+    restart: options.RestartFlag = "auto",
+    service: options.ServiceFlag = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")
     ] = False,
-    now_ms: _NowFlag = None,
+    now_ms: options.NowFlag = None,
 ) -> None:
     """Put back the strategy file that stood before a deployment to paper."""
     from mei.workflows.deployments.hands import real_hands

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mei.cli import backtest_options as options
+from mei.cli import deployment_options as deployment
 from mei.cli.backtest_options import finite, one_exit_code, print_banner, tell
 
 if TYPE_CHECKING:
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
     from mei.workflows.factory.request import ChecksAsked
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
-
-_ArtifactsFlag = Annotated[
-    str, typer.Option("--artifacts-dir", help="Folder of runs, deployments and registry.")
-]
-_NowFlag = Annotated[
-    int | None,
-    typer.Option("--now-ms", min=0, help="The clock stands still at this epoch.  [default: now]"),
-]
 
 
 @app.command("run", short_help="Sweep, validate, choose and deploy to paper.")
@@ -36,7 +29,7 @@ def run(
     profile: Annotated[
         str, typer.Option("--profile", help="How much work: smoke, daily or deep.")
     ] = "daily",
-    artifacts_dir: _ArtifactsFlag = "artifacts",
+    artifacts_dir: deployment.ArtifactsFlag = "artifacts",
     config: options.ConfigFlag = "strategy_overrides.yaml",
     strategy_mode: Annotated[
         str | None,
@@ -115,39 +108,22 @@ def run(
     no_deploy: Annotated[
         bool, typer.Option("--no-deploy", help="Choose, but leave the paper trader alone.")
     ] = False,
-    yaml_path: Annotated[
-        str, typer.Option("--yaml-path", help="Strategy file of the paper trader.")
-    ] = "config/strategy_overrides.yaml",
+    yaml_path: deployment.YamlFlag = deployment.DEFAULT_YAML,
     deploy_reason: Annotated[
         str | None, typer.Option("--deploy-reason", help="Kept with the deployment.")
     ] = None,
-    restart: Annotated[
-        str, typer.Option("--restart", help="Of the paper trader: auto, always or never.")
-    ] = "auto",
-    service: Annotated[
-        str | None, typer.Option("--service", help="Unit of the paper trader.")
-    ] = None,
-    ws_service: Annotated[
-        str | None, typer.Option("--ws-service", help="Unit that is restarted before it.")
-    ] = None,
-    pause_file: Annotated[
-        str | None, typer.Option("--pause-file", help="Written while it restarts.")
-    ] = None,
-    pause_mode: Annotated[
-        str, typer.Option("--pause-mode", help="close_only or halt_all.")
-    ] = "close_only",
-    leave_paused: Annotated[bool, typer.Option("--leave-paused")] = False,
-    verify_sleep_s: Annotated[float, typer.Option("--verify-sleep-s", min=0.0)] = 2.0,
+    restart: deployment.RestartFlag = "auto",
+    service: deployment.ServiceFlag = None,
+    ws_service: deployment.WsServiceFlag = None,
+    pause_file: deployment.PauseFileFlag = None,
+    pause_mode: deployment.PauseModeFlag = "close_only",
+    leave_paused: deployment.LeavePausedFlag = False,
+    verify_sleep_s: deployment.VerifySleepFlag = 2.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write what a deployment would do, do nothing.")
     ] = False,
-    no_validate: Annotated[
-        bool, typer.Option("--no-validate", help="Deploy a file that lacks settings, too.")
-    ] = False,
-    registry_db: Annotated[
-        str | None,
-        typer.Option("--registry-db", help="[default: <artifacts>/registry/registry.sqlite]"),
-    ] = None,
+    no_validate: deployment.NoValidateFlag = False,
+    registry_db: deployment.RegistryFlag = None,
     ledger: Annotated[
         str | None, typer.Option(help="Where trials are counted, as of sweep.")
     ] = None,
@@ -158,7 +134,7 @@ def run(
         str | None,
         typer.Option("--discord-target", help="Address of a webhook that hears the outcome."),
     ] = None,
-    now_ms: _NowFlag = None,
+    now_ms: deployment.NowFlag = None,
 ) -> None:
     """Do all up to the paper trader; exit code 2 when no candidate may be chosen."""
     from mei.cli.versions import revision
@@ -265,45 +241,18 @@ def _hands(fixed_ms: int | None) -> Hands:
 
 @app.command("watch", short_help="Promote or roll back what is on paper.")
 def watch(
-    artifacts_dir: _ArtifactsFlag = "artifacts",
-    paper_db: Annotated[
-        str,
-        typer.Option(
-            "--paper-db",
-            envvar="AI_QUANT_PAPER_DB_PATH",
-            help="Trading database of the paper trader.",
-        ),
-    ] = "trading_engine.db",
-    registry_db: Annotated[
-        str | None,
-        typer.Option("--registry-db", help="[default: <artifacts>/registry/registry.sqlite]"),
-    ] = None,
-    yaml_path: Annotated[
-        str | None,
-        typer.Option(
-            "--yaml-path",
-            help="Strategy file of the paper trader.  [default: as the deployment says]",
-        ),
-    ] = None,
-    live_yaml_path: Annotated[
-        str | None,
-        typer.Option(
-            "--live-yaml-path",
-            help="Strategy file of the live trader, replaced when all gates are passed.  [default: only told]",
-        ),
-    ] = None,
-    min_trades: Annotated[int, typer.Option("--min-trades", min=0)] = 20,
-    min_hours: Annotated[float, typer.Option("--min-hours", min=0.0)] = 24.0,
-    min_profit_factor: Annotated[float, typer.Option("--min-profit-factor", min=0.0)] = 1.2,
-    max_drawdown_pct: Annotated[float, typer.Option("--max-drawdown-pct", min=0.0)] = 10.0,
-    max_config_slippage_bps: Annotated[
-        float, typer.Option("--max-config-slippage-bps", help="0 or less = any.")
-    ] = 20.0,
-    max_kill_events: Annotated[int, typer.Option("--max-kill-events", min=0)] = 0,
-    allow_live_layer: Annotated[
-        bool,
-        typer.Option("--allow-live-layer", help="Pass a layer `live`, which paper did not trade."),
-    ] = False,
+    artifacts_dir: deployment.ArtifactsFlag = "artifacts",
+    paper_db: deployment.PaperDbFlag = "trading_engine.db",
+    registry_db: deployment.RegistryFlag = None,
+    yaml_path: deployment.DeployedYamlFlag = None,
+    live_yaml_path: deployment.LiveYamlFlag = None,
+    min_trades: deployment.MinTradesFlag = 20,
+    min_hours: deployment.MinHoursFlag = 24.0,
+    min_profit_factor: deployment.MinProfitFactorFlag = 1.2,
+    max_drawdown_pct: deployment.MaxDrawdownFlag = 10.0,
+    max_config_slippage_bps: deployment.MaxSlippageFlag = 20.0,
+    max_kill_events: deployment.MaxKillsFlag = 0,
+    allow_live_layer: deployment.AllowLiveLayerFlag = False,
     max_hours: Annotated[
         float,
         typer.Option(
@@ -316,14 +265,10 @@ def watch(
         float | None,
         typer.Option("--every", min=1.0, help="Look again after so many seconds, until decided."),
     ] = None,
-    restart: Annotated[
-        str, typer.Option("--restart", help="Of the paper trader: auto, always or never.")
-    ] = "auto",
-    service: Annotated[
-        str | None, typer.Option("--service", help="Unit of the paper trader.")
-    ] = None,
+    restart: deployment.RestartFlag = "auto",
+    service: deployment.ServiceFlag = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell.")] = False,
-    now_ms: _NowFlag = None,
+    now_ms: deployment.NowFlag = None,
 ) -> None:
     """Look at what paper made of the newest deployment: promote it, roll it back, or wait; the verdict as JSON."""
     from mei.report.json_text import pretty_json
@@ -366,7 +311,7 @@ def status(
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="Its steps.  [default: a line for each run]")
     ] = None,
-    artifacts_dir: _ArtifactsFlag = "artifacts",
+    artifacts_dir: deployment.ArtifactsFlag = "artifacts",
 ) -> None:
     """Tell how far runs have come."""
     from mei.workflows.factory.status import status_lines

@@ -24,6 +24,7 @@ from mei.workflows.deploy.yaml_deploy import (
     replace_yaml,
 )
 from mei.workflows.deployments.hands import Hands
+from mei.workflows.deployments.live_file import is_live_file, tell_live
 from mei.workflows.deployments.records import (
     DEPLOY_EVENT,
     DEPLOYED,
@@ -87,6 +88,8 @@ def deploy_to_paper(request: PaperDeployRequest, hands: Hands) -> Path:
     if request.validate:
         require_deployable(chosen)
     yaml_path = real_path(request.yaml_path)
+    if is_live_file(yaml_path, request.artifacts_dir, hands):
+        tell_live(yaml_path, hands)
     parent = Path(request.out_dir) if request.out_dir else paper_folder(request.artifacts_dir)
     if request.dry_run:
         return _dry_run(request, hands, chosen, yaml_path, parent)

@@ -13,7 +13,8 @@ from mei.report.json_text import pretty_json
 from mei.workflows.deploy.journal import FollowUp
 from mei.workflows.deploy.yaml_deploy import deploying, interrupted, real_path, replace_yaml
 from mei.workflows.deployments.hands import Hands
-from mei.workflows.deployments.paper_deploy import DEFAULT_YAML, absolute, after_settling
+from mei.workflows.deployments.live_file import require_own_file
+from mei.workflows.deployments.paper_deploy import absolute, after_settling
 from mei.workflows.deployments.promotion_gates import Thresholds, gates, paper_record
 from mei.workflows.deployments.records import (
     DEPLOY_EVENT,
@@ -56,7 +57,8 @@ _WHY: Final = (
 class PromoteRequest:
     """What the command line asks for. config_id: must be what is on paper, None = whatever is.
 
-    yaml_path: paper's strategy file, None = where its deployment says.
+    yaml_path: paper's strategy file, None = where its deployment says. live_yaml_path None = only judge.
+    allow_paper_yaml: the live file may be that of paper.
 
     apply: replace the live file when all gates are passed; dry_run: not even then.
     """
@@ -64,10 +66,11 @@ class PromoteRequest:
     artifacts_dir: str = "artifacts"
     paper_db: str = PAPER_DB
     registry_db: str | None = None
-    live_yaml_path: str = DEFAULT_YAML
+    live_yaml_path: str | None = None
     config_id: str | None = None
     yaml_path: str | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    allow_paper_yaml: bool = False
     apply: bool = False
     dry_run: bool = False
 
@@ -88,11 +91,11 @@ def promote(request: PromoteRequest, hands: Hands) -> PromotionResult:
     put back.
     """
     request.thresholds.check()
-    live_path = real_path(request.live_yaml_path)
-    found = None if request.apply and not request.dry_run else interrupted(live_path)
-    for line in () if found is None else found.lines:
-        hands.tell(f"the next deployment will settle this first: {line}")
+    live_path = _live_path(request, hands)
     chosen, deployment = _on_paper(request)
+    if live_path is not None and not request.allow_paper_yaml:
+        papers = (request.yaml_path, deployment.what.get("yaml_path"))
+        require_own_file(live_path, papers, "--allow-paper-yaml passes it")
     now_ms = hands.now_ms()
     if now_ms < deployment.at_ms:
         raise ConfigError(
@@ -103,10 +106,25 @@ def promote(request: PromoteRequest, hands: Hands) -> PromotionResult:
         hands.tell(f"WARNING: live.{path} is {value!r} for the live trader; paper did not trade it")
     for gate in report["gates"]:
         hands.tell(f"[{'PASS' if gate['passed'] else 'FAIL'}] {gate['said']}")
-    if not (report["passed"] and request.apply) or request.dry_run:
+    if live_path is None or not (report["passed"] and request.apply) or request.dry_run:
         return PromotionResult(report["passed"], None, report)
     folder = _apply(request, chosen, report, hands, live_path)
     return PromotionResult(True, folder, report)
+
+
+def _live_path(request: PromoteRequest, hands: Hands) -> Path | None:
+    """Where the live file really is, None when none was named; tells what was cut short there. ConfigError."""
+    if request.live_yaml_path is None:
+        if request.apply:
+            raise ConfigError(
+                "--apply must be given with --live-yaml-path, the strategy file of the live trader: there is no default"
+            )
+        return None
+    live_path = real_path(request.live_yaml_path)
+    found = None if request.apply and not request.dry_run else interrupted(live_path)
+    for line in () if found is None else found.lines:
+        hands.tell(f"the next deployment will settle this first: {line}")
+    return live_path
 
 
 def _on_paper(request: PromoteRequest) -> tuple[StrategyText, Recorded]:
@@ -162,13 +180,13 @@ def _judged(
     request: PromoteRequest,
     chosen: StrategyText,
     deployment: Recorded,
-    live_path: Path,
+    live_path: Path | None,
     now_ms: int,
 ) -> dict[str, Any]:
     config_id = deployment.config_id
     record = paper_record(request.paper_db, deployment.at_ms, now_ms)
     found = gates(record, config_id, chosen.slippage_bps, chosen.live_layer, request.thresholds)
-    before = strategy_in_use(live_path)
+    before = None if live_path is None else strategy_in_use(live_path)
     return {
         "version": "promotion_v1",
         "config_id": config_id,
@@ -181,10 +199,10 @@ def _judged(
         "gates": [asdict(gate) for gate in found],
         "live_layer": chosen.live_layer,
         "passed": all(gate.passed for gate in found),
-        "live_yaml_path": str(live_path),
+        "live_yaml_path": None if live_path is None else str(live_path),
         "prev_engine_interval": None if before is None else before.main_interval,
         "next_engine_interval": chosen.main_interval,
-        "restart_required": needs_restart(before, chosen),
+        "restart_required": None if live_path is None else needs_restart(before, chosen),
         "applied": False,
         "dry_run": request.dry_run,
         "promotion_dir": None,

@@ -20,6 +20,7 @@ from mei.workflows.deploy.yaml_deploy import (
     replace_yaml,
 )
 from mei.workflows.deployments.hands import Hands
+from mei.workflows.deployments.live_file import is_live_file, is_same_file, tell_live
 from mei.workflows.deployments.paper_deploy import DEFAULT_YAML, absolute, after_settling
 from mei.workflows.deployments.records import (
     DEPLOY_EVENT,
@@ -115,11 +116,7 @@ def _plan(
     deployments = recorded(paper_folder(request.artifacts_dir), DEPLOY_EVENT)
     steps = request.steps or 1
     good, undone = _last_good(request, steps, deployments)
-    elsewhere = undone.what.get("yaml_path")
-    if elsewhere is not None and Path(elsewhere) != yaml_path:
-        hands.tell(
-            f"warning: {undone.folder} replaced {elsewhere}, now {yaml_path} is to be rolled back"
-        )
+    _require_paper(request, hands, yaml_path, undone)
     before = strategy_in_use(yaml_path)
     if before is not None and before.text == good.text:
         raise ConfigError(
@@ -156,6 +153,26 @@ def _plan(
         "restart": request.restart.part(status, hands.environment),
     }
     return event, before, good
+
+
+def _require_paper(
+    request: RollbackRequest, hands: Hands, yaml_path: Path, undone: Recorded
+) -> None:
+    """ConfigError when the file is the live trader's alone: a record of paper says nothing of what it was."""
+    elsewhere = undone.what.get("yaml_path")
+    is_elsewhere = elsewhere is not None and not is_same_file(elsewhere, yaml_path)
+    is_live = is_live_file(yaml_path, request.artifacts_dir, hands)
+    if is_live and is_elsewhere:
+        raise ConfigError(
+            f"--yaml-path must be the strategy file of the paper trader, {elsewhere} by {undone.folder.name}, was "
+            f"{yaml_path}, that of the live trader: what that was before is prev_config.yaml of its promotion"
+        )
+    if is_live:
+        tell_live(yaml_path, hands)
+    if is_elsewhere:
+        hands.tell(
+            f"warning: {undone.folder} replaced {elsewhere}, now {yaml_path} is to be rolled back"
+        )
 
 
 def _require_in_use(yaml_path: Path, before: StrategyText | None, newest: Recorded) -> None:

@@ -13,6 +13,7 @@ from mei.report.atomic import write_atomically
 from mei.report.json_text import pretty_json
 from mei.workflows.deploy.yaml_deploy import real_path
 from mei.workflows.deployments.hands import Hands
+from mei.workflows.deployments.live_file import require_own_file
 from mei.workflows.deployments.promote import PromoteRequest, promote
 from mei.workflows.deployments.promotion_gates import Thresholds
 from mei.workflows.deployments.records import (
@@ -117,11 +118,9 @@ def _on_watch(request: WatchRequest, hands: Hands) -> tuple[Recorded, Path]:
         raise NotFoundError(
             f"{parent} must hold a deployment to paper, holds none: factory run makes one"
         )
-    if request.live_yaml_path is not None and real_path(request.live_yaml_path) == yaml_path:
-        raise ConfigError(
-            f"--live-yaml-path must be another file than that of paper, was {request.live_yaml_path}: what passes "
-            "would already trade"
-        )
+    if request.live_yaml_path is not None:
+        papers = (yaml_path, newest.what.get("yaml_path"))
+        require_own_file(real_path(request.live_yaml_path), papers, "give live a file of its own")
     return newest, yaml_path
 
 
@@ -166,7 +165,7 @@ def _judged(request: WatchRequest, yaml_path: Path, hands: Hands) -> dict[str, A
         artifacts_dir=request.artifacts_dir,
         paper_db=request.paper_db,
         registry_db=request.registry_db,
-        live_yaml_path=request.live_yaml_path or str(yaml_path),
+        live_yaml_path=request.live_yaml_path,
         yaml_path=str(yaml_path),
         thresholds=request.thresholds,
     )
