@@ -39,7 +39,7 @@ BAD_FLAGS = [
     (["--discord-target", "general"], 2, "--discord-target must be the address of a webhook"),
     (["--resume"], 1, "--resume needs a run that was begun"),
     (["--seed", "-1"], 2, "--seed"),
-    (["--restart", "maybe"], 2, "--restart must be"),
+    (["--restart", "maybe"], 2, "Invalid value for '--restart'"),
     (["--yaml-path", "no/paper.yaml"], 1, "no/paper.yaml must be in a folder that exists"),
 ]
 
@@ -137,6 +137,16 @@ def test_old_candles_stop_the_run_unless_they_are_not_checked(bench: Bench) -> N
     assert "candles and funding must be fresh and whole" in bench.err
     assert bench.factory("later", *checks, *late, "--no-data-checks") == 0
     assert "are not checked (--no-data-checks)" in bench.err
+
+
+def test_what_the_walk_forward_tests_is_told_before_the_sweep(bench: Bench) -> None:
+    late = ("--no-deploy", "--now-ms", str(NOW_MS + 20 * HOUR_MS))
+    assert bench.factory("told", *late) == 1
+    assert "candles and funding must be fresh and whole" in bench.err
+    line = "[factory] walk forward, tested: days 9-19 of 20 (50%, 2025-06-10 to 2025-06-19); not tested: 0-9, 19-20"
+    assert bench.err.splitlines().count(line) == 1
+    assert bench.factory("quiet", *late, "--no-walk-forward") == 1
+    assert "tested" not in bench.err
 
 
 FEW = ("--no-deploy", "--no-walk-forward", "--no-slippage-stress", "--no-sensitivity-checks")

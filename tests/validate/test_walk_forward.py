@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 
 import pytest
 
+from mei.workflows.validate.coverage import coverage, left_beside, seen_by, whole_span
 from mei.workflows.validate.splits import DEFAULT_SPLITS, Split, TestRange, parse_splits, place
 from tests.validate.conftest import CONFIG, N_HOURS, Bench
 from tests.workflows.databases import HOUR_MS, START_MS, write_candles
@@ -42,6 +44,70 @@ def test_splits_are_placed(split: Split, end_ms: int, found: tuple[int, int] | s
 def test_days_count_both_ends() -> None:
     assert TestRange(DAY_MS, 4 * DAY_MS - 1).days == 3.0
     assert TestRange(0, DAY_MS // 2 - 1).days == 0.5
+
+
+def placed(splits: Sequence[Split], n_days: int) -> list[TestRange]:
+    """Where splits lie in so many days."""
+    found = [place(split, START_MS, START_MS + n_days * DAY_MS, 1.0) for split in splits]
+    return [one for one in found if isinstance(one, TestRange)]
+
+
+def test_what_is_tested_and_what_is_left_by_hand() -> None:
+    tests = [TestRange(40, 49), TestRange(10, 19), TestRange(15, 29), TestRange(30, 34)]
+    seen = seen_by(tests)
+    assert seen == [TestRange(10, 34), TestRange(40, 49)]
+    left = [TestRange(0, 9), TestRange(35, 39), TestRange(50, 60)]
+    assert left_beside(seen, 0, 60) == left
+    assert left_beside([TestRange(0, 60)], 0, 60) == []
+    # The end is a bar's close: that millisecond is no stretch.
+    assert left_beside([TestRange(0, 59)], 0, 60) == []
+
+
+@pytest.mark.parametrize("n_days", [21, 30, 45, 100, 365, 1_000])
+def test_splits_for_the_whole_span(n_days: int) -> None:
+    splits = whole_span(n_days)
+    assert len(splits) == 4
+    (seen,) = seen_by(placed(splits, n_days))
+    assert seen.start_ms - START_MS == n_days // 3 * DAY_MS
+    assert seen.end_ms >= START_MS + n_days * DAY_MS - 1
+    assert len({one.train_days for one in splits}) == 1
+
+
+@pytest.mark.parametrize(
+    ("splits", "n_days", "told"),
+    [
+        (
+            DEFAULT_SPLITS,
+            20,
+            "days 9-19 of 20 (50%, 2025-06-10 to 2025-06-19); not tested: 0-9, 19-20",
+        ),
+        (
+            DEFAULT_SPLITS,
+            200,
+            "days 9-19 of 200 (5%, 2025-06-10 to 2025-06-19); not tested: 0-9, 19-200: the usual splits end with day "
+            "19, --split 66,34,0 --split 66,34,34 --split 66,34,68 --split 66,34,102 test the rest, too",
+        ),
+        (
+            [Split("a", 0, 5, 2), Split("b", 5, 5, 2)],
+            200,
+            "days 5-7, 10-12 of 200 (2%, 2025-06-06 to 2025-06-12); not tested: 0-5, 7-10, 12-200",
+        ),
+        (
+            [Split("a", 0, 1, 99)],
+            2,
+            "days 1-2 of 2 (50%, 2025-06-02 to 2025-06-03); not tested: 0-1",
+        ),
+    ],
+)
+def test_what_is_tested_in_a_line(splits: Sequence[Split], n_days: int, told: str) -> None:
+    end_ms = START_MS + n_days * DAY_MS
+    assert coverage(splits, placed(splits, n_days), START_MS, end_ms) == f"tested: {told}"
+
+
+def test_the_command_tells_what_it_tests(bench: Bench) -> None:
+    assert bench.run("validate walk-forward --config c.yaml --split a:10,3,1") == 0
+    line = "[walk-forward] tested: days 11-14 of 20 (15%, 2025-06-12 to 2025-06-14); not tested: 0-11, 14-20"
+    assert bench.err.splitlines().count(line) == 1
 
 
 def test_splits_are_those_given_and_else_the_usual_ones() -> None:

@@ -25,6 +25,7 @@ from mei.workflows.factory.request import FactoryRequest
 from mei.workflows.factory.run_folder import RunFolder
 from mei.workflows.market import find_window
 from mei.workflows.strategy import Tell
+from mei.workflows.validate.coverage import coverage
 from mei.workflows.validate.cross_universe import parse_sets
 from mei.workflows.validate.splits import TestRange, place
 from mei.workflows.validate.terms import Ground, RunTerms, find_ground
@@ -120,7 +121,7 @@ def find_terms(run: RunFolder, request: FactoryRequest, inputs: Inputs, tell: Te
         assert found.from_ms is not None, "auto-scope gives both ends"
         assert found.to_ms is not None, "auto-scope gives both ends"
         if request.checks.walk_forward:
-            check_splits(request, found)
+            tell(f"[{_PROGRAM}] walk forward, {check_splits(request, found)}")
         return {"candles_db": files, "from_ms": found.from_ms, "to_ms": found.to_ms}
 
     found = run.once("window", window)
@@ -142,8 +143,8 @@ def _terms(request: FactoryRequest, inputs: Inputs, candles_db: str) -> RunTerms
     )
 
 
-def check_splits(request: FactoryRequest, window: Window) -> None:
-    """Before hours of work: DataError unless a split of the walk-forward fits into the window."""
+def check_splits(request: FactoryRequest, window: Window) -> str:
+    """Before hours of work: which part of the window a walk-forward tests; DataError when no split fits into it."""
     from_ms, to_ms = window.from_ms, window.to_ms
     assert from_ms is not None, "auto-scope gives both ends"
     assert to_ms is not None, "auto-scope gives both ends"
@@ -151,11 +152,13 @@ def check_splits(request: FactoryRequest, window: Window) -> None:
         place(split, from_ms, to_ms, request.checks.min_test_days)
         for split in request.checks.splits
     ]
-    if not any(isinstance(one, TestRange) for one in found):
+    tests = [one for one in found if isinstance(one, TestRange)]
+    if not tests:
         raise DataError(
             f"a split of --walk-forward must fit into the candles, none does ({found[0]}): give --split "
             "train,test,offset, or more candles"
         )
+    return coverage(request.checks.splits, tests, from_ms, to_ms)
 
 
 def check_data(

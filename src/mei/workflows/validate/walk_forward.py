@@ -12,6 +12,7 @@ from typing import Any
 from mei.model.errors import DataError
 from mei.workflows.market import LoadCandles, find_window
 from mei.workflows.strategy import Tell
+from mei.workflows.validate.coverage import coverage
 from mei.workflows.validate.outputs import each_once, prepare_outputs, write_summary
 from mei.workflows.validate.replays import ReplayFiles, metrics_of, named, replay_into
 from mei.workflows.validate.splits import Split, TestRange, place, range_object
@@ -59,6 +60,7 @@ def run_walk_forward(
     inputs = [*ground.inputs(), ("--splits-json", request.splits_json)]
     written = [path for one in files.values() for path in one.all()]
     prepare_outputs(output, request.out_dir, written, inputs)
+    tell(f"[{_PROGRAM}] {coverage(request.splits, placed.values(), *bounds)}")
     load, warn, rows = load or LoadedOnce(), each_once(tell), []
     for split, test in placed.items():
         row = _tested(ground, split, test, files[split.name], load, warn)
