@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mei.data.price_jumps import Jump, JumpCount
 from mei.data.stream import MAX_LISTED_GAPS, Gap
 from mei.model.errors import DataError
+from mei.model.settings import GapPolicy
 from tests.data.candles import (
     MINUTE_MS,
     START_MS,
@@ -236,3 +238,23 @@ def test_run_json_has_everything_but_the_folder(gapped: Path) -> None:
     assert str(gapped) not in json.dumps(told)
     assert told["gaps"][0] == {"after_ms": at(9), "before_ms": at(13), "n_missing": 3}
     assert told["files"][0]["name"] == "a.csv"
+    assert told["jumps"] == {"n_jumps": 0, "first": None, "largest": None}
+
+
+@pytest.mark.parametrize("policy", ["keep", "drop", "ffill"])
+def test_price_jumps_are_reported_whatever_the_policy(tmp_path: Path, policy: GapPolicy) -> None:
+    dear = {"open": 10_000.0, "high": 11_000.0, "low": 9_000.0, "close": 10_100.0}
+    put(tmp_path, "a.csv", csv(*minutes(0, 10)))
+    put(tmp_path, "b.csv", csv(*(row(minute, **dear) for minute in range(12, 15))))
+    put(tmp_path, "c.csv", csv(*minutes(15, 20)))
+    scanned = scan(tmp_path, policy)
+    first = Jump(at(9), at(12), 105.0, 10_000.0, 2 * MINUTE_MS)
+    assert scanned.jumps == JumpCount(2, first, Jump(at(14), at(15), 10_100.0, 101.0, 0))
+    assert "; 2 price jumps, the first 2023-11-14T22:26:00Z from 105 to 10000" in scanned.describe()
+    told = scanned.as_dict()["jumps"]
+    assert (told["n_jumps"], told["first"]["at_ms"]) == (2, at(12))
+    assert scan(tmp_path, policy, end_ms=at(12)).jumps.n_jumps == 0
+    assert scan(tmp_path, policy, at(13), at(16)).jumps.n_jumps == 1
+    assert scan(tmp_path, policy, at(15)).jumps.n_jumps == 1
+    assert scan(tmp_path, policy, at(16)).jumps.n_jumps == 0
+    assert "price jump" not in scan(tmp_path, policy, at(16)).describe()

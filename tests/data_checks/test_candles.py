@@ -54,6 +54,10 @@ def test_whole_and_fresh(bench: Bench) -> None:
         "off_grid_bars": 0,
         "n_gap_ranges": 0,
         "gap_ranges": [],
+        "n_price_jumps": 0,
+        "price_jumps": [],
+        "n_price_spikes": 0,
+        "price_spikes": [],
     }
     assert bench.err == "[OK] 1 candle databases, 1 series\n"
     (part,) = bench.json()["dbs"][0]["intervals"]
@@ -76,6 +80,77 @@ def test_age_is_from_the_threshold_on(bench: Bench, age_ms: int, status: str, co
     assert (found, series["status"], series["age_ms"]) == (code, status, age_ms)
     code_of_warn, _ = check(bench, f"{LENIENT} --fail-on-warn", now=LAST + HOUR_MS + age_ms)
     assert code_of_warn == (1 if status == "WARN" else code)
+
+
+def priced(t: int, factor: float = 1.0) -> tuple[Any, ...]:
+    """A bar whose prices are all so many times the usual ones."""
+    head, prices, tail = bar("BTC", t)[:4], bar("BTC", t)[4:8], bar("BTC", t)[8:]
+    return (*head, *(price * factor for price in prices), *tail)
+
+
+def test_prices_that_jump_are_a_warning(bench: Bench) -> None:
+    glued = [priced(t, 40.0 if t >= FIRST + 7 * HOUR_MS else 1.0) for t in opens()]
+    bench.candles("candles_1h.db", glued)
+    code, series = check(bench)
+    assert (code, series["status"]) == (0, "WARN")
+    assert series["n_price_jumps"] == 1
+    assert series["price_jumps"] == [
+        {
+            "before_ms": FIRST + 6 * HOUR_MS,
+            "at_ms": FIRST + 7 * HOUR_MS,
+            "at_utc": "2026-03-09T19:00:00Z",
+            "close_px": 1.5,
+            "open_px": 40.0,
+            "hole_ms": 0,
+        }
+    ]
+    assert bench.err.startswith(
+        "[WARN] candles_dbs/candles_1h.db 1h BTC: 1 price jump: 2026-03-09T19:00:00Z from 1.5 to 40 "
+        "(check whether two markets were glued together)\n"
+    )
+    assert check(bench, "--fail-on-warn")[0] == 1
+    # Onto the first bar of the window, from the one before it; then both are older than the window.
+    first = FIRST + 7 * HOUR_MS
+    assert check(bench, LENIENT, now=first + DAY_MS)[1]["n_price_jumps"] == 1
+    assert check(bench, LENIENT, now=first + DAY_MS + HOUR_MS)[1]["n_price_jumps"] == 0
+
+
+def test_so_many_jumps_are_listed_as_gaps_are(bench: Bench) -> None:
+    wrong = {FIRST + hours * HOUR_MS: factor for hours, factor in ((3, 10.0), (9, 90.0))}
+    bench.candles("candles_1h.db", [priced(t, wrong.get(t, 1.0)) for t in opens()])
+    _, series = check(bench, "--max-gap-ranges-per-symbol 2")
+    assert series["n_price_jumps"] == 4
+    assert [jump["at_ms"] for jump in series["price_jumps"]] == [
+        FIRST + 9 * HOUR_MS,
+        FIRST + 10 * HOUR_MS,
+    ]
+    (reason,) = series["reasons"]
+    assert reason.startswith("4 price jumps, the first 2026-03-09T15:00:00Z from 1.5 to 10, the")
+
+
+def test_a_wrong_high_is_a_warning(bench: Bench) -> None:
+    rows = [list(bar("BTC", t)) for t in opens()]
+    rows[5][5] = 70.0
+    bench.candles("candles_1h.db", [tuple(row) for row in rows])
+    _, series = check(bench)
+    assert (series["status"], series["n_price_spikes"], series["n_price_jumps"]) == ("WARN", 1, 0)
+    assert series["price_spikes"] == [
+        {
+            "at_ms": FIRST + 5 * HOUR_MS,
+            "at_utc": "2026-03-09T17:00:00Z",
+            "px": 70.0,
+            "near_px": 2.0,
+        }
+    ]
+    assert "1 bars have a high or low more than a factor 3 from all prices around it" in bench.err
+    assert "2026-03-09T17:00:00Z at 70, around it 2 (check for a wrong price)" in bench.err
+
+
+def test_prices_that_are_no_numbers_are_not_judged(bench: Bench) -> None:
+    rows = [list(bar("BTC", t)) for t in opens()]
+    rows[5][4:8] = [None, "x", b"1", 0.0]
+    bench.candles("candles_1h.db", [tuple(row) for row in rows])
+    assert check(bench)[1]["status"] == "OK"
 
 
 def test_age_thresholds_are_flags(bench: Bench) -> None:

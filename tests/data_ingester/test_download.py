@@ -454,6 +454,74 @@ def test_sources_are_not_mixed(desk: Desk) -> None:
     ]
 
 
+def scaled(desk: Desk, factor: float, *, known: bool) -> None:
+    """Make the bars that are there another market's."""
+    with contextlib.closing(sqlite3.connect(desk.database())) as database, database:
+        if not known:
+            database.execute("DROP TABLE download_sources")
+        prices = ", ".join(f"{name} = {name} * {factor}" for name in "ohlc")
+        database.execute(f"UPDATE candles SET {prices}")
+
+
+def jumps_told(desk: Desk) -> list[str]:
+    """What was told last, from the first warning of a jump on."""
+    lines = desk.out.splitlines()
+    return [line for line in lines if line.startswith("Warning: ")]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_jump_where_new_bars_join_others_is_told_at_the_end(desk: Desk, known: bool) -> None:
+    assert desk.run(since="2024-01-01T10:00:00Z", until="2024-01-01T11:00:00Z") == 0
+    assert jumps_told(desk) == []
+    scaled(desk, 100.0, known=known)
+    assert desk.run(symbols="BTC/USDT,ETH/USDT", timeframe="1m") == 0, desk.err
+    start, end = (START_MS + hour * HOUR_MS for hour in (10, 11))
+    before, after = (true_candle("BTCUSDT", at_ms, MINUTE_MS) for at_ms in (start, end))
+    inside = true_candle("BTCUSDT", end - MINUTE_MS, MINUTE_MS)
+    told = [
+        ("10:00", f"{before[1]:.8g}", f"{before[1] * 100:.8g}"),
+        ("11:00", f"{inside[4] * 100:.8g}", f"{after[1]:.8g}"),
+    ]
+    assert jumps_told(desk) == [
+        f"Warning: BTC/USDT 1m: new bars must go on from those that were there, the price jumps at 2024-01-01T{at}:00Z "
+        f"from {from_px} to {to_px}: check whether two markets were glued together (another --candles-dir keeps them "
+        "apart)"
+        for at, from_px, to_px in told
+    ]
+    assert desk.out.splitlines()[-2:] == jumps_told(desk)
+    # Once: the next run brings nothing that joins them.
+    assert desk.run() == 0
+    assert jumps_told(desk) == []
+
+
+def test_bars_that_go_on_where_others_end_are_not_told(desk: Desk) -> None:
+    assert desk.run(until="2024-01-01T10:00:00Z") == 0
+    scaled(desk, 1.2, known=False)
+    assert desk.run() == 0
+    assert "2279 new bars" in desk.out
+    assert jumps_told(desk) == []
+
+
+def test_a_jump_over_a_hole_is_told_when_it_is_further_than_prices_go(desk: Desk) -> None:
+    assert desk.run(until="2024-01-01T10:00:00Z") == 0
+    scaled(desk, 100.0, known=True)
+    later = START_MS + 20 * HOUR_MS
+    assert desk.run(since="2024-01-01T20:00:00Z") == 0
+    (line,) = jumps_told(desk)
+    opened = true_candle("BTCUSDT", later, MINUTE_MS)[1]
+    assert "at 2024-01-01T20:00:00Z from " in line
+    assert f" to {opened:.8g} after a hole of 10h: check" in line
+
+
+def test_a_jump_is_told_when_the_exchange_goes_away_after_it(desk: Desk) -> None:
+    assert desk.run(until="2024-01-01T10:00:00Z") == 0
+    scaled(desk, 100.0, known=True)
+    desk.exchange.failing = lambda number: busy() if number > 2 else None
+    assert desk.run(attempts="1") == 3
+    (line,) = jumps_told(desk)
+    assert "the price jumps at 2024-01-01T10:00:00Z" in line
+
+
 def test_bars_of_no_known_source_stay_and_are_told(desk: Desk) -> None:
     assert desk.run(until="2024-01-01T01:00:00Z") == 0
     with contextlib.closing(sqlite3.connect(desk.database())) as database, database:

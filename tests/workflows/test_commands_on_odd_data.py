@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mei.cli import main
-from tests.workflows.databases import HOUR_MS, write_candles
+from tests.workflows.databases import HOUR_MS, START_MS, write_candles
 
 N_HOURS = 700
 CONFIG = """
@@ -148,3 +150,47 @@ def test_symbol_of_another_interval_alone_is_not_taken_as_written(run: Any, tmp_
     days = write_candles(tmp_path / "b", "1d", 24 * HOUR_MS, 30, symbols=("kPEPE",))
     said = run(f"replay --config c.yaml --candles-db {hours},{days} --symbol kPEPE")
     assert set(json.loads(said.out)["per_symbol"]) == {"KPEPE"}
+
+
+@pytest.fixture
+def glued(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ETH's second half is of another market."""
+    inside = folder / "glued"
+    path = write_candles(inside, "1h", HOUR_MS, N_HOURS, symbols=("BTC", "ETH", "SOL"))
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        middle_ms = START_MS + N_HOURS // 2 * HOUR_MS
+        database.execute(
+            "UPDATE candles SET o = o * 9, h = h * 9, l = l * 9, c = c * 9 WHERE symbol = 'ETH' AND t >= ?",
+            (middle_ms,),
+        )
+    (inside / "c.yaml").write_text(CONFIG)
+    (inside / "s.yaml").write_text(SPEC.replace("701", "100"))
+    monkeypatch.chdir(inside)
+
+
+@pytest.mark.parametrize(
+    ("line", "program"),
+    [
+        ("replay --config c.yaml --lookback 100 --output r.json", "replay"),
+        ("sweep --config c.yaml --sweep-spec s.yaml --output rows.jsonl", "sweep"),
+        ("validate slippage-stress --config c.yaml --output v.json", "replay"),
+    ],
+)
+def test_markets_glued_together_are_told_and_refuse_nothing(
+    run: Any, glued: None, line: str, program: str
+) -> None:
+    found = run(line)
+    assert found.code == 0, found.err
+    told, *again = (text for text in found.err.splitlines() if "glued" in text)
+    assert told.startswith(f"[{program}] Warning: the 1h candles of candles_dbs/candles_1h.db must")
+    # A sweep runs its best again as replays.
+    assert {text.partition("] ")[2] for text in again} <= {told.partition("] ")[2]}
+    assert "1 of 3 symbols jump, 1 times" in told
+    assert "(ETH 2025-06-15T14:00:00Z from " in told
+    assert "glued" not in found.out
+
+
+def test_reference_says_nothing_of_markets_glued_together(run: Any, glued: None) -> None:
+    found = run("replay --config c.yaml --lookback 100 --output r.json --semantics reference")
+    assert found.code == 0
+    assert "glued" not in found.err

@@ -434,6 +434,36 @@ def test_sub_bars_that_do_not_fill_the_window_are_told_in_strict(folder: Path) -
     assert "longest hole is 5m" in line
 
 
+def test_prices_that_jump_are_told_in_strict(folder: Path) -> None:
+    (folder / "config.yaml").write_text("global: {}\n")
+    db = "candles_dbs/candles_1h.db"
+    glued = "UPDATE candles SET o = o * 9, h = h * 9, l = l * 9, c = c * 9 WHERE symbol = 'ETH' AND t >= ?"
+    _change(db, glued, START_MS + 4 * HOUR_MS)
+    (line,) = _warnings(MarketRequest(), STRICT)
+    assert line.startswith("[replay] Warning: the 1h candles of candles_dbs/candles_1h.db must be")
+    assert "1 of 3 symbols jump, 1 times" in line
+    assert "(ETH 2025-06-01T04:00:00Z from " in line
+    assert "check whether two markets were glued together" in line
+    assert _warnings(MarketRequest(), REFERENCE) == []
+    assert _warnings(MarketRequest(symbol="BTC"), STRICT) == []
+    # Indicators of a later window are made of these bars, an earlier window does not know them.
+    assert _warnings(MarketRequest(start_ms=START_MS + 6 * HOUR_MS), STRICT) == [line]
+    assert _warnings(MarketRequest(end_ms=START_MS + 4 * HOUR_MS), STRICT) == []
+    _change(db, "UPDATE candles SET h = h * 9 WHERE symbol = 'SOL' AND t = ?", START_MS + HOUR_MS)
+    told, spike = _warnings(MarketRequest(), STRICT)
+    assert told == line
+    assert "1 of 3 symbols have a high or low, 1 in all" in spike
+    assert "(SOL 2025-06-01T01:00:00Z at " in spike
+
+
+def test_sub_bars_whose_prices_jump_are_told_in_strict(folder: Path) -> None:
+    db = "candles_dbs/candles_5m.db"
+    glued = "UPDATE candles SET o = o * 9, h = h * 9, l = l * 9, c = c * 9 WHERE symbol = 'ETH' AND t >= ?"
+    _change(db, glued, START_MS + 4 * HOUR_MS)
+    (line,) = _warnings(MarketRequest(symbol="ETH"), STRICT)
+    assert "the 5m candles of candles_dbs/candles_5m.db must be of one market" in line
+
+
 def test_a_market_under_several_names_is_told_in_strict(folder: Path) -> None:
     names = ("BTC", "BTC/USDT", "BTC/USDT:USDT", "BTCEUR", "ETHUSDT", "ETH_USDC", "SOL")
     write_candles(folder / "names", "1h", HOUR_MS, N_HOURS, symbols=names)

@@ -213,6 +213,8 @@ class IngestService:
                 known.newest_ms = _newest_ms(writer, series)
             if report.n_new or report.n_empty or report.n_faulty:
                 self._tell(report.describe())
+                for line in report.warnings():
+                    self._tell(line)
             if report.through_ms is not None:
                 known.through_ms = report.through_ms
             n_chunks = self._cut(pair, series, writer, known)

@@ -9,17 +9,21 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from mei.data.candle_db import TABLE, interval_ms_or_zero
+from mei.data.price_jumps import Jump, Spike, price_jumps, price_spikes
 from mei.data.sqlite_file import reading, shown, symbols_in
 from mei.data.stamps import grid_offset_ms
 from mei.model.bars import IntArray
 from mei.model.errors import DataError
 
-_COLUMNS = ("symbol", "interval", "t", "t_close")
+_PRICES = ("o", "h", "l", "c")
+_COLUMNS = ("symbol", "interval", "t", "t_close", *_PRICES)
+_PRICE_DTYPE = np.dtype([("t", "<i8"), *((name, "<f8") for name in _PRICES)])
 #: Among so many of the newest rows the newest closed bar is looked for (specification part 3, section 8).
 _N_NEWEST = 5
 
@@ -53,7 +57,8 @@ class SymbolHealth(NamedTuple):
 
     newest_ms: open of its newest bar, None when it has none. seen_ms: close of the newest closed bar, or else
     newest_ms. n_expected: bars that must be in the window; gaps: those of them that are not, in order of time.
-    n_off_grid: bars of the window that open elsewhere than the interval says.
+    n_off_grid: bars of the window that open elsewhere than the interval says. jumps, spikes: of prices, onto
+    bars of the window, in order of time.
     """
 
     symbol: str
@@ -63,6 +68,8 @@ class SymbolHealth(NamedTuple):
     n_missing: int
     gaps: tuple[Gap, ...]
     n_off_grid: int
+    jumps: tuple[Jump, ...] = ()
+    spikes: tuple[Spike, ...] = ()
 
 
 class CandleHealth(NamedTuple):
@@ -98,6 +105,7 @@ class CandleHealth(NamedTuple):
         opens = self._opens(symbol, interval, first_ms, last_ms)
         is_on_grid = (opens - first_ms) % step_ms == 0
         gaps = tuple(_gaps(opens[is_on_grid], first_ms, last_ms, step_ms))
+        bars = self._bars(symbol, interval, first_ms, last_ms)
         return SymbolHealth(
             symbol,
             newest_ms,
@@ -106,6 +114,8 @@ class CandleHealth(NamedTuple):
             sum(gap.n_bars for gap in gaps),
             gaps,
             int(np.count_nonzero(~is_on_grid)),
+            tuple(price_jumps(bars["t"], bars["o"], bars["c"], step_ms)),
+            tuple(price_spikes(bars["t"], bars["o"], bars["h"], bars["l"], bars["c"], step_ms)),
         )
 
     def _newest(self, symbol: str, interval: str) -> list[tuple[int, int | None]]:
@@ -133,6 +143,19 @@ class CandleHealth(NamedTuple):
                 "the row or import it again"
             )
         return np.array(rows, dtype=np.int64).reshape(-1)
+
+    def _bars(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> npt.NDArray[Any]:
+        """Bars that open in from_ms..to_ms and the one before them; NaN for a price that is no number."""
+        numbers = ", ".join(
+            f"CASE WHEN typeof({name}) IN ('real', 'integer') THEN {name} END" for name in _PRICES
+        )
+        of_series = "symbol = ?1 AND interval = ?2"
+        rows = self.database.execute(
+            f"SELECT t, {numbers} FROM {TABLE} WHERE {of_series} AND t <= ?4 AND typeof(t) = 'integer' AND t >= "
+            f"coalesce((SELECT max(t) FROM {TABLE} WHERE {of_series} AND t < ?3), ?3) ORDER BY t",
+            (symbol, interval, from_ms, to_ms),
+        )
+        return np.fromiter(rows, dtype=_PRICE_DTYPE)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import Any
 
 from mei.data.candle_file import CandleFile, FileHead, line_of, read_head
 from mei.data.merge import merged
+from mei.data.price_jumps import JumpCount, JumpTally
 from mei.data.stamps import utc_text
 from mei.data.stream import Blocks, Gap, GapTally, Window, clipped, filled, in_blocks_of
 from mei.data.text import file_sha256, is_candle_file
@@ -54,6 +55,7 @@ class SeriesScan:
     reach into the window (with ffill: filled), n_gaps and n_missing count all. dropped: (reason, rows) over whole
     files. n_overlapping: bars that stand alike in more than one file. sha256: of the bars as BAR_DTYPE,
     independent of how they are split into files, packed, or which unit they are in.
+    jumps: of prices, onto bars of the window; see `price_jumps`.
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class SeriesScan:
     dropped: tuple[tuple[str, int], ...]
     n_overlapping: int
     sha256: str
+    jumps: JumpCount
 
     def describe(self) -> str:
         """One line for people: how much there is, from when to when, and everything that was not in order."""
@@ -86,6 +89,8 @@ class SeriesScan:
         said += [f"dropped {count} rows: {reason}" for reason, count in self.dropped]
         if self.n_overlapping:
             said.append(f"{self.n_overlapping} bars in more than one file, alike")
+        if self.jumps.n_jumps:
+            said.append(self.jumps.describe())
         if self.ignored:
             said.append(f"ignored {', '.join(self.ignored)}")
         return "; ".join(said)
@@ -96,6 +101,8 @@ class SeriesScan:
         del told["folder"]
         told["gaps"] = [gap._asdict() for gap in self.gaps]
         told["dropped"] = dict(self.dropped)
+        first, largest = (jump and jump._asdict() for jump in self.jumps[1:])
+        told["jumps"] = {"n_jumps": self.jumps.n_jumps, "first": first, "largest": largest}
         return told
 
 
@@ -145,8 +152,9 @@ def _scan(
     heads = sorted((read_head(path, step_ms) for path in paths), key=_by_first_row)
     files = [CandleFile(head, step_ms, drop=gap_policy == "drop") for head in heads]
     hashes = [file_sha256(file.head.path) for file in files]
+    jumps = JumpTally(step_ms, window.holds)
     tally = _Tally(GapTally(step_ms, window), heads, refuse_gaps=gap_policy == "error")
-    tally.take(_policed(files, gap_policy, window, tally))
+    tally.take(_policed(files, gap_policy, window, tally, jumps))
     if not tally.n_bars:
         raise _nothing_in_window(folder, files, window)
     dropped = sum((file.check.dropped for file in files), Counter[str]())
@@ -168,6 +176,7 @@ def _scan(
         dropped=tuple(sorted(dropped.items())),
         n_overlapping=tally.n_overlapping,
         sha256=tally.content.hexdigest(),
+        jumps=jumps.count,
     )
 
 
@@ -251,10 +260,14 @@ class _Tally:
 
 
 def _policed(
-    files: Sequence[CandleFile], gap_policy: GapPolicy, window: Window, tally: _Tally
+    files: Sequence[CandleFile],
+    gap_policy: GapPolicy,
+    window: Window,
+    tally: _Tally,
+    jumps: JumpTally,
 ) -> Blocks:
     # Filled before it is cut, so that a window that starts in a gap starts with the close before it.
-    blocks = tally.gaps.watch(merged(files, tally.overlap), tally.gap)
+    blocks = jumps.watch(tally.gaps.watch(merged(files, tally.overlap), tally.gap))
     if gap_policy == "ffill":
         blocks = filled(blocks, tally.gaps.step_ms)
     return clipped(blocks, window, stop_at_end=False)

@@ -31,6 +31,11 @@ class Window(NamedTuple):
     start_ms: int | None
     end_ms: int | None
 
+    def holds(self, open_ms: int) -> bool:
+        """Whether a bar of this open lies inside."""
+        is_before = self.start_ms is not None and open_ms < self.start_ms
+        return not is_before and (self.end_ms is None or open_ms < self.end_ms)
+
     def clip(self, bars: BarArray) -> BarArray:
         """The part of ascending `bars` inside the window."""
         stamps = bars["timestamp"]

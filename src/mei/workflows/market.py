@@ -24,6 +24,7 @@ from mei.data.candle_db import (
 from mei.data.candle_span import Span, span_notes, span_of
 from mei.data.funding_check import funding_notes, refuse_unusable
 from mei.data.funding_db import funding_extents, load_funding
+from mei.data.price_jumps import jump_notes
 from mei.data.universe_db import active_symbols
 from mei.model.candles import Candles, FundingRates
 from mei.model.errors import ConfigError, DataError
@@ -444,7 +445,8 @@ def _tell_spans(
 ) -> None:
     whole = span_of(candles, window.from_ms, window.to_ms)
     what = f"the {series.interval} candles of {series.label}"
-    for note in span_notes(candles, symbols, whole, what):
+    notes = span_notes(candles, symbols, whole, what)
+    for note in [*notes, *jump_notes(candles, symbols, whole.to_ms, what)]:
         tell(f"[{program}] Warning: {note}")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mei.data.candle_db import interval_ms_or_zero
 from mei.data.candle_health import CandleHealth, SymbolHealth, Window, candle_health, label_of_file
+from mei.data.price_jumps import SPIKE_FACTOR, Jump, Spike, count_jumps
 from mei.data.stamps import length_text, time_text
 from mei.model.errors import ConfigError, DataError
 from mei.workflows.data_checks.symbols import as_there
@@ -201,6 +202,10 @@ def _series(seen: SymbolHealth, interval_ms: int, request: CandleCheckRequest) -
         "off_grid_bars": seen.n_off_grid,
         "n_gap_ranges": len(seen.gaps),
         "gap_ranges": _ranges(seen, request.max_gap_ranges),
+        "n_price_jumps": len(seen.jumps),
+        "price_jumps": [_told(jump) for jump in _furthest(seen.jumps, request.max_gap_ranges)],
+        "n_price_spikes": len(seen.spikes),
+        "price_spikes": [_told(spike) for spike in _furthest(seen.spikes, request.max_gap_ranges)],
     }
     verdicts = list(_verdicts(seen, max_gap, interval_ms, request))
     found["reasons"] = [reason for _, reason in verdicts]
@@ -236,6 +241,15 @@ def _verdicts(
     yield from ((status, reason) for status, reason in grades if status != _OK)
     if seen.n_off_grid:
         yield WARN, f"{seen.n_off_grid} bars do not open on the grid of {length_text(interval_ms)}"
+    if seen.jumps:
+        yield WARN, count_jumps(seen.jumps).describe()
+    if seen.spikes:
+        furthest = max(seen.spikes, key=lambda spike: spike.factor)
+        yield (
+            WARN,
+            f"{len(seen.spikes)} bars have a high or low more than a factor {SPIKE_FACTOR:g} from all prices around "
+            f"it, the furthest {furthest.describe()} (check for a wrong price)",
+        )
 
 
 def _ranges(seen: SymbolHealth, at_most: int) -> list[dict[str, Any]]:
@@ -252,6 +266,16 @@ def _ranges(seen: SymbolHealth, at_most: int) -> list[dict[str, Any]]:
         }
         for gap in sorted(longest, key=lambda gap: gap.from_ms)
     ]
+
+
+def _furthest(found: Sequence[Jump | Spike], at_most: int) -> list[Jump | Spike]:
+    """Those of the largest factor, in order of time."""
+    furthest = sorted(found, key=lambda one: -one.factor)[:at_most]
+    return sorted(furthest, key=lambda one: one.at_ms)
+
+
+def _told(one: Jump | Spike) -> dict[str, Any]:
+    return {**one._asdict(), "at_utc": time_text(one.at_ms)}
 
 
 def _lines(databases: Sequence[dict[str, Any]]) -> Iterator[str]:

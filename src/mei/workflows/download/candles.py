@@ -6,17 +6,19 @@ empty in it, so that the file is at every moment complete up to where the downlo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mei.data.candle_writer import CandleWriter, EmptyRun, SeenHole, Series
+from mei.data.price_jumps import Jump
 from mei.data.stamps import grid_offset_ms, time_text
 from mei.model import faults
 from mei.model.bars import DAY_MS, interval_ms
-from mei.model.errors import ConfigError
+from mei.model.errors import ConfigError, MeiError
 from mei.workflows.download.exchange import Exchange
 from mei.workflows.download.holes import SEEN_AGAIN_MS, judge
+from mei.workflows.download.joints import Joints
 from mei.workflows.download.page import (
     Page,
     Slots,
@@ -56,7 +58,7 @@ class SeriesReport:
 
     last_ms: the newest open that was asked for (the newest closed one, or the end asked for). n_empty: slots noted as
     empty now; n_faulty: rows that were no candles. holes: opens without a bar before the newest bar, first and last,
-    that stay open: they are asked for again.
+    that stay open: they are asked for again. jumps: of prices, where new bars join bars that were there.
     """
 
     series: Series
@@ -68,6 +70,7 @@ class SeriesReport:
     n_faulty: int
     took_ms: int
     holes: tuple[tuple[int, int], ...] = ()
+    jumps: tuple[Jump, ...] = ()
 
     def describe(self) -> str:
         """One line for people."""
@@ -88,6 +91,10 @@ class SeriesReport:
         said += self._open_holes()
         return f"{self.series.symbol} {self.series.interval}: {', '.join(said)}"
 
+    def warnings(self) -> list[str]:
+        """A line for each jump."""
+        return jump_lines(self.series, self.jumps)
+
     def _open_holes(self) -> list[str]:
         if not self.holes:
             return []
@@ -96,6 +103,15 @@ class SeriesReport:
         ]
         more = f" and {len(self.holes) - _MOST_NAMED} more" if len(self.holes) > _MOST_NAMED else ""
         return [f"holes still open, to be asked for again: {', '.join(shown)}{more}"]
+
+
+def jump_lines(series: Series, jumps: Iterable[Jump]) -> list[str]:
+    """A line for each jump of prices where new bars join bars that were there."""
+    return [
+        f"Warning: {series.symbol} {series.interval}: new bars must go on from those that were there, the price jumps "
+        f"at {jump.describe()}: check whether two markets were glued together (another --candles-dir keeps them apart)"
+        for jump in jumps
+    ]
 
 
 def require_grid(timeframe: str) -> int:
@@ -128,9 +144,15 @@ def download_series(
     Raises MeiError; what was written before stays and need not be asked again.
     """
     work = _Work(series, writer, window, means, server_ms)
-    for first_ms, last_ms in writer.missing(series, window.first_ms, window.last_ms):
-        work.fill(first_ms, last_ms)
-    return work.report()
+    try:
+        for first_ms, last_ms in writer.missing(series, window.first_ms, window.last_ms):
+            work.fill(first_ms, last_ms)
+        return work.report()
+    except MeiError:
+        # What is written stays, and the next run finds nothing to join there.
+        for line in jump_lines(series, work.joints.jumps):
+            means.tell(line)
+        raise
 
 
 _NOTHING = Page({}, None, {})
@@ -151,6 +173,7 @@ class _Work:
         self._page_rows = means.exchange.page_rows(series.market)
         ends = writer.ends(series)
         self._newest_ms = -1 if ends is None else ends[1]
+        self.joints = Joints(series, writer, window.step_ms)
         self._started_ms = self._told_ms = means.now_ms()
         self._n_new = self._n_empty = self._n_faulty = 0
         #: First slot that no answer had a bar for, of those before the page; None = none.
@@ -162,6 +185,7 @@ class _Work:
         step_ms = self._window.step_ms
         at_ms = first_ms
         self._unproven_ms, self._has_probed = None, False
+        self.joints.open(first_ms)
         while at_ms <= last_ms:
             slots = Slots(at_ms, min(at_ms + (self._page_rows - 1) * step_ms, last_ms), step_ms)
             page = self._page(slots)
@@ -176,6 +200,7 @@ class _Work:
             # Nothing here, and nothing told to come: the next window, and this one stays open.
             self._unproven_ms = at_ms if self._unproven_ms is None else self._unproven_ms
             at_ms = slots.last_ms + step_ms
+        self.joints.close(last_ms)
         if self._unproven_ms is not None and self._newest_ms > last_ms:
             self._note_empty(self._unproven_ms, last_ms, _NOTHING)
 
@@ -196,6 +221,7 @@ class _Work:
             self._n_faulty,
             self._means.now_ms() - self._started_ms,
             tuple(run for run in missing if run[1] < newest_ms),
+            tuple(self.joints.jumps),
         )
 
     def _page(self, slots: Slots) -> Page:
@@ -256,6 +282,7 @@ class _Work:
         bars = bar_array(page.bars.values())
         empty, seen = self._judged(empty)
         self._n_new += self._writer.add(self._series, bars, empty, seen)
+        self.joints.take(bars)
         self._tell_faults(page)
         for run in empty:
             n_slots = (run.last_ms - run.first_ms) // self._window.step_ms + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,10 +74,29 @@ def run_download(
     if request.with_funding:
         funded = {symbol: means.exchange.perpetual(market) for symbol, market in markets.items()}
     report = DownloadReport()
+    try:
+        _bring(request, names, markets, funded, means, report)
+    finally:
+        # At the end, where it is not lost among what was said of many series; and when a later series fails, too.
+        for brought in report.candles:
+            for line in brought.warnings():
+                tell(line)
+    return report
+
+
+def _bring(
+    request: DownloadRequest,
+    names: Mapping[str, str],
+    markets: Mapping[str, str],
+    funded: Mapping[str, str],
+    means: Means,
+    report: DownloadReport,
+) -> None:
+    """Bring everything into `report`. names, markets, funded: by symbol as asked for."""
     for timeframe in request.timeframes:
         for symbol, market in markets.items():
             series = Series(names[symbol], timeframe, request.exchange.name, market)
-            report.candles.append(_candles(series, symbol, request, means))
+            _bring_candles(series, symbol, request, means, report)
     if funded:
         with open_funding_writer(request.candles_dir / FUNDING_DB) as writer:
             for symbol, market in funded.items():
@@ -90,9 +109,8 @@ def run_download(
                     means,
                     "hourly" if request.hourly_funding else "as told",
                 )
-                tell(brought.describe())
+                means.tell(brought.describe())
                 report.funding.append(brought)
-    return report
 
 
 def check_request(request: DownloadRequest) -> None:
@@ -165,7 +183,9 @@ def claim(series: Series, writer: CandleWriter, tell: Callable[[str], None]) -> 
         )
 
 
-def _candles(series: Series, symbol: str, request: DownloadRequest, means: Means) -> SeriesReport:
+def _bring_candles(
+    series: Series, symbol: str, request: DownloadRequest, means: Means, report: DownloadReport
+) -> None:
     step_ms = require_grid(series.interval)
     server_ms = server_time_ms(means.exchange, means.patience)
     window = window_of(step_ms, request.since_ms, request.until_ms, server_ms)
@@ -176,11 +196,11 @@ def _candles(series: Series, symbol: str, request: DownloadRequest, means: Means
         )
     with open_candle_writer(database_of(request.candles_dir, series.interval)) as writer:
         claim(series, writer, means.tell)
-        report = download_series(series, writer, window, means, server_ms)
-        means.tell(report.describe())
+        brought = download_series(series, writer, window, means, server_ms)
+        report.candles.append(brought)
+        means.tell(brought.describe())
         if request.research_dir is not None:
             for path in write_research(
                 writer, series, request.research_dir, symbol.partition(":")[0]
             ):
                 means.tell(f"{series.symbol} {series.interval}: wrote {path}")
-    return report
