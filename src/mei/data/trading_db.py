@@ -58,6 +58,23 @@ class TradeRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignalRow:
+    """A row of `signals`; None = NULL. timestamp: ISO 8601. signal: BUY or SELL. price and EMAs in quote per base.
+    id: None before it is written."""
+
+    timestamp: str
+    symbol: str
+    signal: str
+    confidence: str | None = None
+    price: float | None = None
+    rsi: float | None = None
+    ema_fast: float | None = None
+    ema_slow: float | None = None
+    meta_json: str | None = None
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PositionRow:
     """A row of `position_state`; None = NULL. open_trade_id: `id` of the OPEN row. trailing_sl in quote per base.
     last_funding_time, last_add_time: epoch ms UTC. tp1_taken: 0 or 1.
@@ -109,9 +126,10 @@ class AuditEvent:
 
 _REQUIRED = {
     "trades": ("id", "timestamp", "symbol", "type", "action"),
+    "signals": ("id", "timestamp", "symbol", "signal"),
     "position_state": ("symbol",),
 }
-_Row = TypeVar("_Row", TradeRow, PositionRow)
+_Row = TypeVar("_Row", TradeRow, SignalRow, PositionRow)
 
 
 @contextmanager
@@ -195,6 +213,18 @@ def trades_since(conn: sqlite3.Connection, since: int | str) -> list[TradeRow]:
         if at_ms is not None and at_ms >= from_ms:
             found.append(row)
     return found
+
+
+def insert_signals(conn: sqlite3.Connection, rows: Iterable[SignalRow]) -> None:
+    """Append rows, their `id` given by the database unless set."""
+    names = _columns(conn, "signals", SignalRow)
+    values = [[getattr(row, name) for name in names] for row in rows]
+    conn.executemany(_insert("signals", names), values)
+
+
+def signals_since(conn: sqlite3.Connection, since_id: int) -> list[SignalRow]:
+    """Rows with a larger id, ascending; empty without the table."""
+    return _rows(conn, "signals", SignalRow, "WHERE id > ? ORDER BY id", (since_id,))
 
 
 def has_trades(conn: sqlite3.Connection) -> bool:

@@ -49,7 +49,7 @@ AUDIT_EVENTS = {
     "level": "TEXT",
     "data_json": "TEXT",
 }
-_SIGNALS = {
+SIGNALS = {
     "id": "INTEGER PRIMARY KEY AUTOINCREMENT",
     "timestamp": "TEXT",
     "symbol": "TEXT",
@@ -96,7 +96,7 @@ _TRADER_STATE = {"id": "INTEGER PRIMARY KEY CHECK (id = 1)", "content_json": "TE
 _TABLES = {
     "trades": TRADES,
     "position_state": POSITION_STATE,
-    "signals": _SIGNALS,
+    "signals": SIGNALS,
     "audit_events": AUDIT_EVENTS,
     "runtime_logs": _RUNTIME_LOGS,
     "ws_events": _WS_EVENTS,

@@ -27,11 +27,12 @@ from mei.engines.mei_alpha_continuation import (
     with_past,
 )
 from mei.engines.mei_alpha_market import Market, prepare
+from mei.engines.mei_alpha_signals import MeiAlphaResult, signals_of
 from mei.engines.mei_alpha_state import btc_sources, first_state, is_btc_exempt
 from mei.model.bars import FloatArray
 from mei.model.candles import Candles
 from mei.model.errors import ConfigError, DataError
-from mei.model.replay import ReplayInputs, ReplayResult
+from mei.model.replay import ReplayInputs
 from mei.model.semantics import Semantics
 from mei.rules.mei_alpha.columns import BANK, N_COLUMNS, fill_bank, fill_symbol, longest_window
 from mei.rules.mei_alpha.indicators import INDICATOR_STATE_DTYPE
@@ -139,7 +140,7 @@ class _Stretch(NamedTuple):
 
 def replay(
     inputs: ReplayInputs, configs: SymbolConfigs, semantics: Semantics, n_threads: int = 1
-) -> ReplayResult:
+) -> MeiAlphaResult:
     """Run Mei Alpha over the inputs; stages 1 and 2 on at most `n_threads` threads, which change no bit of it.
 
     Raises ConfigError for windows and bounds no run can be made with, DataError when there is no bar.
@@ -423,7 +424,7 @@ def walk_market(
     configs: SymbolConfigs,
     inputs: ReplayInputs,
     semantics: Semantics,
-) -> ReplayResult:
+) -> MeiAlphaResult:
     """Stage 3: the walk, run again with a longer log when the trades did not fit."""
     world = world_of(market, found, screened, configs)
     n_log = _FIRST_LOG
@@ -451,6 +452,7 @@ def walk_market(
             )
             left["left_usd"] = float(state.account["balance_usd"][0])
             left["left_positions"] = positions_of(market, state)
+            left["signals"] = signals_of(found.rows, screened.candidates, screened.ticks)
         n_left = int(state.account["n_trades"][0])
         if market.n_walked and has_steps:
             bind_cpu(finish)(world, state, market.n_walked - 1)
@@ -466,7 +468,7 @@ def _result(
     state: State,
     inputs: ReplayInputs,
     **ending: Any,
-) -> ReplayResult:
+) -> MeiAlphaResult:
     account = state.account[0]
     equity_ms, equity_usd = curve_of(market, state)
     if market.run["run_end"][0] and len(equity_ms):
@@ -478,7 +480,7 @@ def _result(
     started_usd = inputs.initial_balance_usd
     if inputs.init_state is not None:
         started_usd = inputs.init_state.balance_usd
-    return ReplayResult(
+    return MeiAlphaResult(
         symbols=market.names,
         initial_balance_usd=started_usd,
         final_balance_usd=float(account["balance_usd"]),

@@ -13,6 +13,7 @@ from mei.model.replay import ReplayInputs, ReplayResult
 from mei.model.semantics import CHOICES, REFERENCE, STRICT, Semantics
 from mei.report.replay_json import replay_object
 from mei.workflows.relation import Relation
+from mei.workflows.signals import Signal
 from mei.workflows.sweep.engine import SweepEngine
 from mei.workflows.threads import usual_threads
 
@@ -85,6 +86,9 @@ class BacktestStrategy(Protocol):
 
     def reasons(self, result: ReplayResult) -> list[str]:
         """Why, in words, for each trade record."""
+
+    def signals(self, result: ReplayResult) -> list[Signal]:
+        """What the bars of a run that exported its state said of entries, by time and symbol; empty of others."""
 
     def slippage_bps(self, symbol: str | None = None) -> float:
         """Slippage of opens and adds in basis points: of a symbol, or as the report gives it for the run."""
@@ -302,6 +306,11 @@ class _MeiAlpha:
 
         return _worded(result, reason_text)
 
+    def signals(self, result: ReplayResult) -> list[Signal]:
+        from mei.workflows.signals import mei_alpha_signals
+
+        return mei_alpha_signals(result)
+
     def slippage_bps(self, symbol: str | None = None) -> float:
         config = self._of_symbol(self._symbol if symbol is None else symbol)
         return float(config["trade.slippage_bps"])
@@ -446,6 +455,10 @@ class _MomentumBreakout:
         from mei.rules.momentum_breakout.reasons import reason_text
 
         return _worded(result, reason_text)
+
+    def signals(self, result: ReplayResult) -> list[Signal]:
+        """It keeps none."""
+        return []
 
     def slippage_bps(self, symbol: str | None = None) -> float:
         return float(self._costs.slippage_bps)
