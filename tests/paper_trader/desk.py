@@ -11,11 +11,13 @@ from typing import Any
 from mei.data.trading_db import (
     AuditEvent,
     EquityPoint,
+    SignalRow,
     TradeRow,
     audit_since,
     equity_since,
     open_trading_db,
     read_engine_state,
+    signals_since,
     trades_since,
 )
 from mei.workflows.paper.request import PaperRequest
@@ -94,6 +96,11 @@ class Desk:
         """Every trade."""
         with open_trading_db(self.request.db, create=False, read_only=True) as conn:
             return trades_since(conn, 0)
+
+    def signals(self) -> list[SignalRow]:
+        """Every signal."""
+        with open_trading_db(self.request.db, create=False, read_only=True) as conn:
+            return signals_since(conn, 0)
 
     def deals(self) -> list[Deal]:
         """Every trade as `replayed` gives it."""

@@ -56,6 +56,8 @@ def test_grouping_changes_nothing(tmp_path: Path) -> None:
     leap.advance(leap.market.end_ms)
     assert [row.fill_hash for row in one.rows()] == [row.fill_hash for row in leap.rows()]
     assert one.deals() == leap.deals()
+    assert one.signals() == leap.signals()
+    assert len(one.signals()) > 30
     assert one.points() == leap.points()
     assert without_banks(one) == without_banks(leap)
 

@@ -73,6 +73,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         desk.trader.advance(at_ms)
     held = content(desk)
     assert len(held["trades"]) > 20
+    assert len(held["signals"]) > 20
     return held
 
 
@@ -86,6 +87,7 @@ def content(desk: Desk) -> dict[str, Any]:
     """Every table that a step writes; when something was written is left out."""
     tables = {
         "trades": "SELECT * FROM trades ORDER BY id",
+        "signals": "SELECT * FROM signals ORDER BY id",
         "position_state": "SELECT symbol, open_trade_id, trailing_sl, last_funding_time, adds_count, tp1_taken, "
         "last_add_time, entry_adx_threshold FROM position_state ORDER BY symbol",
         "equity": "SELECT * FROM equity ORDER BY timestamp_ms",

@@ -45,6 +45,14 @@ class OrderView(BaseModel):
     decided_at_ms: int
 
 
+class WarmUpView(BaseModel):
+    """Why a symbol does not trade yet."""
+
+    symbol: str
+    bars: int = Field(description="main bars the indicators have seen")
+    bars_needed: int = Field(description="the bar of this number is the first that may signal")
+
+
 class StateView(BaseModel):
     """How the trader stands. Null where nothing was started yet."""
 
@@ -61,6 +69,9 @@ class StateView(BaseModel):
     last_error: str = Field(description="of the last look for bars; empty when it went well")
     newest_bar_ms: int | None = Field(description="when the newest main bar used closed")
     is_stale: bool = Field(description="no main bar for two intervals and the grace")
+    warm_up: list[WarmUpView] = Field(description="of every symbol traded, ascending")
+    warming_up: list[str] = Field(description="symbols of which no bar has been able to signal yet")
+    not_waited_for: list[str] = Field(description="symbols without a main bar for 24 intervals")
 
 
 class TradeView(BaseModel):

@@ -20,6 +20,7 @@ from mei.data.trading_db import (
     trades_since,
 )
 from mei.model.errors import ConflictError, DataError, MeiError, RequestError
+from mei.workflows.paper.fills import Fill
 from mei.workflows.paper.request import HALT_ALL, PaperRequest
 from mei.workflows.paper.risk import memory_of, mode_of, paused_by
 from mei.workflows.paper.state import PaperState, Slot, state_of, unrealised_usd
@@ -30,6 +31,7 @@ from services.paper_trader.app.bodies import (
     StateView,
     TradeList,
     TradeView,
+    WarmUpView,
 )
 from services.paper_trader.app.settings import Settings
 
@@ -47,7 +49,7 @@ class PaperService:
         self._request: PaperRequest = replace(settings.request(), awaits_fetches=is_wall)
         self._poll_s = settings.poll_seconds
         self._now_ms = now_ms
-        self._trader = PaperTrader(self._request, self._hear)
+        self._trader = PaperTrader(self._request, self._hear, hear_fill=self._hear_fill)
         self._step = threading.Lock()
         self._is_closing = threading.Event()
         self._last_error = ""
@@ -99,6 +101,7 @@ class PaperService:
         mode, why = mode_of(memory_of(remembered), paused)
         state = None if row is None else state_of(row, path)
         newest_ms = None if state is None else _newest_bar_ms(state)
+        warm_up = [] if state is None else self._trader.warm_up(state)
         return StateView(
             as_of_ms=None if state is None else state.as_of_ms,
             mode=mode,
@@ -115,6 +118,12 @@ class PaperService:
             last_error=self._last_error,
             newest_bar_ms=newest_ms,
             is_stale=state is None or newest_ms is None or self._is_stale(state, newest_ms),
+            warm_up=[
+                WarmUpView(symbol=one.symbol, bars=one.n_bars, bars_needed=one.n_needed)
+                for one in warm_up
+            ],
+            warming_up=[one.symbol for one in warm_up if one.is_warming_up],
+            not_waited_for=[one.symbol for one in warm_up if not one.is_waited_for],
         )
 
     def trades(self, since: str, limit: int) -> TradeList:
@@ -173,6 +182,9 @@ class PaperService:
 
     def _hear(self, line: str) -> None:
         _log.info("%s", line)
+
+    def _hear_fill(self, fill: Fill) -> None:
+        _log.info("%s", fill.line, extra=fill.fields())
 
     def _is_stale(self, state: PaperState, newest_ms: int) -> bool:
         allowed_ms = 2 * int(state.continuation["interval_ms"]) + self._request.grace_ms

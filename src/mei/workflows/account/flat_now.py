@@ -12,7 +12,7 @@ from mei.report.atomic import write_atomically
 from mei.workflows.account.close import close_all
 from mei.workflows.account.hyperliquid import HyperliquidAccount
 from mei.workflows.account.open_account import AccountDoor
-from mei.workflows.paper.flatten import close_paper
+from mei.workflows.paper.flatten import close_paper, pause_file_warning
 
 PauseMode = Literal["close_only", "halt_all"]
 _HALT: PauseMode = "halt_all"
@@ -118,6 +118,8 @@ def _close_paper(
             "a paper trader with another database holds what it held"
         )
         return True
+    if request.pause_file is not None:
+        _warn_of_pause_file(path, request.pause_file, say)
     closed = close_paper(path, reason=request.reason, now_ms=now_ms, meta=_META)
     for one in closed:
         if one.is_priced:
@@ -129,6 +131,16 @@ def _close_paper(
     if not closed:
         say(f"paper: nothing is open in {path}")
     return True
+
+
+def _warn_of_pause_file(path: str, pause_file: str, say: Callable[[str], None]) -> None:
+    """Say that the trader may go on; whatever comes of it, what it holds is closed."""
+    try:
+        warning = pause_file_warning(path, pause_file)
+    except MeiError as error:
+        warning = f"which pause file the trader watches could not be read: {error}"
+    if warning is not None:
+        say(f"paper: WARNING: {warning}")
 
 
 def _close_live(

@@ -1,4 +1,4 @@
-"""A step of the engine as rows of the trading database: trades, what is held, the curve."""
+"""A step of the engine as rows of the trading database: trades, signals, what is held, the curve."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mei.data.trading_db import EquityPoint, PositionRow, TradeRow, stamp_text
+from mei.data.trading_db import EquityPoint, PositionRow, SignalRow, TradeRow, stamp_text
 from mei.model.replay import ACTIONS, CONFIDENCES, FUNDING, OPEN_LONG, OPEN_SHORT, ReplayResult
 from mei.rules.mei_alpha.book import FEE_RATE
 from mei.workflows.paper.state import PaperState
+from mei.workflows.signals import Signal
 
 _SIDES = {1: "LONG", -1: "SHORT"}
+_SIGNALS = {1: "BUY", -1: "SELL"}
 #: Fees are counted in the quote currency.
 _FEE_TOKEN = "USD"
 _HASH_DIGITS = 32
@@ -45,6 +47,33 @@ def trades_of(
         numbers[fill] += 1
         ids.append(position_id)
     return rows, ids
+
+
+def signal_rows(signals: Sequence[Signal]) -> list[SignalRow]:
+    """The signals of a step's boundaries as rows, in their order."""
+    rows = []
+    for one in signals:
+        meta = {
+            "timestamp_ms": one.at_ms,
+            "bar": one.bar,
+            "adx": one.adx,
+            "atr": one.atr,
+            "blocked": one.blocked,
+        }
+        rows.append(
+            SignalRow(
+                timestamp=stamp_text(one.at_ms),
+                symbol=one.symbol,
+                signal=_SIGNALS[one.side],
+                confidence=one.confidence,
+                price=one.px,
+                rsi=one.rsi,
+                ema_fast=one.ema_fast,
+                ema_slow=one.ema_slow,
+                meta_json=json.dumps(meta, sort_keys=True),
+            )
+        )
+    return rows
 
 
 def brought_rows(state: PaperState) -> tuple[list[TradeRow], list[int]]:
@@ -81,6 +110,15 @@ def brought_rows(state: PaperState) -> tuple[list[TradeRow], list[int]]:
         )
         ids.append(position_id)
     return rows, ids
+
+
+def opened_rows(rows: list[TradeRow], ids: list[int], numbers: list[int]) -> dict[int, int]:
+    """Position -> id of its OPEN row. ids: the position of each row, numbers: the id it was given."""
+    return {
+        position_id: number
+        for row, position_id, number in zip(rows, ids, numbers, strict=True)
+        if row.action == "OPEN"
+    }
 
 
 def positions_of(

@@ -197,6 +197,17 @@ class Feed:
             if kept["bars"]["open_ms"] and kept["bars"]["open_ms"][-1] + self.main_ms < oldest_ms
         ]
 
+    def not_waited_for(self, state: PaperState) -> list[str]:
+        """Symbols whose newest main bar is so old that the next main close does not wait for them."""
+        begin_ms = self.next_main_ms(state.as_of_ms) - (_GONE_AFTER + 1) * self.main_ms
+        held = state.held()
+        opens = {name: kept["bars"]["open_ms"] for name, kept in state.symbols.items()}
+        return [
+            name
+            for name, open_ms in opens.items()
+            if name not in held and (not open_ms or open_ms[-1] + self.main_ms <= begin_ms)
+        ]
+
     def history(self, as_of_ms: int) -> Candles:
         """Every main bar known at a boundary. Raises DataError when there is none, or one that cannot be."""
         main = self._series["main"]

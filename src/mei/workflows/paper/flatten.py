@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mei.data.trading_db import (
     open_trading_db,
     position_rows,
     read_engine_state,
+    read_trader_state,
     replace_positions,
     stamp_text,
     write_engine_state,
@@ -25,6 +27,7 @@ from mei.data.trading_db import (
 )
 from mei.model import faults
 from mei.rules.mei_alpha.book import FEE_RATE
+from mei.workflows.paper.risk import memory_of
 from mei.workflows.paper.state import PaperState, closed, row_of, state_of
 
 _NOT_AVAILABLE = "N/A"
@@ -82,6 +85,25 @@ def close_paper(
         faults.hit("paper.flatten.before_commit")
     faults.hit("paper.flatten.after_commit")
     return found
+
+
+def pause_file_warning(db_path: str | Path, pause_file: str) -> str | None:
+    """One line where the trader of a database does not watch this pause file, or where that is not known; None where it
+    does. DataError for a file that is no trading database."""
+    with open_trading_db(db_path, create=False, read_only=True) as conn:
+        watched = memory_of(read_trader_state(conn)).pause_file
+    if watched is None:
+        return f"which pause file the trader of {db_path} watches is not known: see that it stops (GET /state)"
+    if not watched:
+        return (
+            f"the trader of {db_path} watches no pause file (AI_QUANT_KILL_SWITCH_FILE): it goes on"
+        )
+    if realpath(watched) != realpath(pause_file):
+        return (
+            f"the trader of {db_path} watches another pause file, {watched} (as it sees its files), not "
+            f"{realpath(pause_file)}: see that it stops (GET /state)"
+        )
+    return None
 
 
 def _close_state(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from mei.data.trading_db import PAPER_DB
+from mei.model.errors import ConfigError
 from mei.workflows.market import MarketRequest
 from mei.workflows.strategy import DEFAULT_CONFIG
 
@@ -41,3 +43,21 @@ class PaperRequest:
     awaits_fetches: bool = False
     pause_file: str | None = None
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def watched_file(self) -> str:
+        """Absolute path of the pause file; empty where there is none."""
+        return "" if self.pause_file is None else os.path.abspath(self.pause_file)  # noqa: PTH100 — its link is kept
+
+    def check(self) -> None:
+        """Raise ConfigError for numbers that no trader can have."""
+        if not self.initial_balance_usd > 0.0:
+            raise ConfigError(
+                f"the first balance must be above 0 USD, was {self.initial_balance_usd}"
+            )
+        for name, value in (
+            ("MAX_DRAWDOWN_PCT", self.limits.max_drawdown_pct),
+            ("MAX_DAILY_LOSS_PCT", self.limits.max_daily_loss_pct),
+        ):
+            if not 0.0 <= value <= 100.0:
+                raise ConfigError(f"{name} must be 0 (none) to 100 percent, was {value}")

@@ -24,6 +24,7 @@ class Memory:
     for, else empty. is_halted: no step was taken since halt_all. day: UTC day (number since the epoch) of the newest
     point, day_start_usd: equity it began with. last_usd: newest point. peak_usd: highest point, or the one of the last
     resume. mode: as last told. series: labels of the bars, main, exit, entry. told: bars found late or changed.
+    pause_file: absolute path of the one that is watched, empty = none is, None = not noted.
     """
 
     kill: str = ""
@@ -37,6 +38,7 @@ class Memory:
     mode: str = RUN
     series: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    pause_file: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """As JSON carries it."""

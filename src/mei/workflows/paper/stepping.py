@@ -10,15 +10,18 @@ from mei.workflows.paper.config_watch import Loaded
 from mei.workflows.paper.feed import Feed
 from mei.workflows.paper.request import PaperRequest
 from mei.workflows.paper.state import PaperState, init_state_of
+from mei.workflows.signals import Signal
 from mei.workflows.strategy import BacktestStrategy
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A run of the engine from one state to the next; reasons: in words, of each record."""
+    """A run of the engine from one state to the next; reasons: in words, of each record. signals: of the bars that
+    became known in between, those the state had seen already left out by the engine."""
 
     result: ReplayResult
     reasons: list[str]
+    signals: list[Signal]
     after: PaperState
 
 
@@ -102,4 +105,4 @@ def _ran(
     brought = brought_by(inputs.init_state, inputs.from_ms)
     content = with_open_trades(result, inputs.candles, inputs.candles.interval_ms, brought)
     after = state.with_continuation(content, until_ms)
-    return Step(result, strategy.reasons(result), after)
+    return Step(result, strategy.reasons(result), strategy.signals(result), after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,10 @@ from pathlib import Path
 from mei.data.candle_db import load_candles
 from mei.data.init_state import read_init_state
 from mei.data.trading_db import (
-    TradeRow,
     engine_revision,
     insert_audit,
     insert_equity,
+    insert_signals,
     insert_trades,
     last_balance_usd,
     open_trading_db,
@@ -41,6 +41,7 @@ from mei.workflows.paper import books
 from mei.workflows.paper.config_watch import ConfigWatch, Loaded
 from mei.workflows.paper.events import Event, kill_event, odd_events
 from mei.workflows.paper.feed import Feed
+from mei.workflows.paper.fills import Fill, fills_of
 from mei.workflows.paper.request import CLOSE_ONLY, HALT_ALL, PaperRequest
 from mei.workflows.paper.risk import (
     DAILY_LOSS,
@@ -60,6 +61,7 @@ from mei.workflows.paper.state import (
     without_entries,
 )
 from mei.workflows.paper.stepping import Step, go_on, tradable, warmed_up
+from mei.workflows.paper.warm_up import WarmUp, summary, warm_up_of
 from mei.workflows.strategy import Tell
 
 
@@ -77,12 +79,22 @@ class Advanced:
 class PaperTrader:
     """Trades a strategy file over candle databases into a trading database. Not for several threads at once."""
 
-    def __init__(self, request: PaperRequest, tell: Tell, load: LoadCandles = load_candles) -> None:
+    def __init__(
+        self,
+        request: PaperRequest,
+        tell: Tell,
+        load: LoadCandles = load_candles,
+        hear_fill: Callable[[Fill], None] | None = None,
+    ) -> None:
+        """hear_fill: hears of what was written, after it was; None = `tell` hears its line."""
         self._request = request
         self._tell = tell
         self._load = load
+        self._hear_fill = hear_fill or (lambda fill: tell(fill.line))
         self._watch = ConfigWatch(request, tell)
         self._loaded: Loaded | None = None
+        #: Of `_loaded`, what symbols are known to and boundaries were taken with; /state asks from another thread.
+        self._settled: Loaded | None = None
         self._feed: Feed | None = None
         self._told_fault = ""
         self._is_open = False
@@ -95,13 +107,19 @@ class PaperTrader:
         """Why the newest content of the strategy file is not in use; empty when it is."""
         return self._watch.fault
 
+    def warm_up(self, state: PaperState) -> list[WarmUp]:
+        """Every symbol traded, by the settings in use; empty before `open` came through."""
+        if self._settled is None:
+            return []
+        return warm_up_of(state, self._settled, self._open_feed, self._request.lookback)
+
     def open(self, now_ms: int) -> PaperState:
         """Read the settings and the state; the first start makes one, which trades nothing that is known by now.
 
         Raises ConfigError for settings that cannot be used, or cannot go on with what is held; DataError without
         candles.
         """
-        _check(self._request)
+        self._request.check()
         loaded = self._watch.load()
         self._loaded = loaded
         self._feed = Feed(loaded.sources, self._request.market, self._tell, self._load)
@@ -114,7 +132,11 @@ class PaperTrader:
                 state, memory = self._other_series(conn, state, memory, now_ms)
                 if loaded.config_id != state.config_id:
                     state = self._changed_while_down(conn, state, memory, now_ms)
+                self._note_pause_file(conn, now_ms)
+        loaded.strategy.prepare(tuple(state.symbols))
+        self._settled = loaded
         self._is_open = True
+        self._tell(summary(self.warm_up(state)))
         return state
 
     def advance(self, now_ms: int) -> Advanced:
@@ -229,9 +251,10 @@ class PaperTrader:
             numbers = insert_trades(conn, rows)
             if rows:
                 faults.hit("paper.step.trades")
-            opened = _opened(rows, ids, numbers)
+            opened = books.opened_rows(rows, ids, numbers)
             held = books.positions_of(after, opened, before, position_rows(conn), at)
             replace_positions(conn, held)
+            insert_signals(conn, books.signal_rows(step.signals))
             insert_equity(conn, books.points_of(step.result, before))
             write_engine_state(conn, row)
             write_trader_state(conn, memory.plain())
@@ -239,6 +262,9 @@ class PaperTrader:
                 self._audit(conn, now_ms, event)
             faults.hit("paper.step.before_commit")
         faults.hit("paper.step.after_commit")
+        # Not before: a step that is given up has traded nothing.
+        for fill in fills_of(rows):
+            self._hear_fill(fill)
         return replace(after, revision=row.revision)
 
     def _next_day(
@@ -268,13 +294,19 @@ class PaperTrader:
             state = self._warm(as_of_ms, given)
         usd = state.equity_usd()
         asked = memory_of(read_trader_state(conn)).pause
-        memory = Memory(pause=asked, series=loaded.series, last_usd=usd, peak_usd=usd)
+        memory = Memory(
+            pause=asked,
+            series=loaded.series,
+            last_usd=usd,
+            peak_usd=usd,
+            pause_file=request.watched_file,
+        )
         rows, ids = books.brought_rows(state)
         at = stamp_text(now_ms)
         with writing(conn):
             faults.hit("paper.begin.begun")
             numbers = insert_trades(conn, rows)
-            held = books.positions_of(state, _opened(rows, ids, numbers), state, [], at)
+            held = books.positions_of(state, books.opened_rows(rows, ids, numbers), state, [], at)
             replace_positions(conn, held)
             row = row_of(state, at)
             write_engine_state(conn, row)
@@ -285,6 +317,7 @@ class PaperTrader:
                 "positions": sorted(state.held()),
                 "not_waited_for": feed.delisted(state),
                 "config_id": loaded.config_id,
+                "pause_file": request.watched_file,
             }
             self._audit(conn, now_ms, Event("STARTED", "info", data))
             faults.hit("paper.begin.before_commit")
@@ -311,6 +344,7 @@ class PaperTrader:
             try:
                 state = self._adopt(conn, state, memory, now_ms)
                 self._watch.accept()
+                self._settled = found
             except ConfigError as error:
                 self._loaded = current
                 self._watch.refuse(str(error), found.digest)
@@ -413,6 +447,14 @@ class PaperTrader:
         if as_of_ms > state.as_of_ms:
             state = self._at_present(state, as_of_ms)
         return self._write(conn, state, memory, now_ms, event), memory
+
+    def _note_pause_file(self, conn: sqlite3.Connection, now_ms: int) -> None:
+        """Which one is watched: who writes it can tell whether it is the same (flat_now)."""
+        memory, path = memory_of(read_trader_state(conn)), self._request.watched_file
+        if memory.pause_file != path:
+            data = {"from": memory.pause_file, "to": path}
+            memory = replace(memory, pause_file=path)
+            self._remember(conn, memory, now_ms, Event("PAUSE_FILE_CHANGED", "info", data))
 
     def _told_mode(
         self,
@@ -532,29 +574,5 @@ def _alone(path: str) -> Iterator[None]:
         yield
 
 
-def _opened(rows: list[TradeRow], ids: list[int], numbers: list[int]) -> dict[int, int]:
-    """Position -> id of its OPEN row."""
-    return {
-        position_id: number
-        for row, position_id, number in zip(rows, ids, numbers, strict=True)
-        if row.action == "OPEN"
-    }
-
-
 def _labels(series: tuple[str, ...]) -> str:
     return "/".join(label or "none" for label in series)
-
-
-def _check(request: PaperRequest) -> None:
-    """ConfigError for numbers that no trader can have."""
-    if not request.initial_balance_usd > 0.0:
-        raise ConfigError(
-            f"the first balance must be above 0 USD, was {request.initial_balance_usd}"
-        )
-    limits = request.limits
-    for name, value in (
-        ("MAX_DRAWDOWN_PCT", limits.max_drawdown_pct),
-        ("MAX_DAILY_LOSS_PCT", limits.max_daily_loss_pct),
-    ):
-        if not 0.0 <= value <= 100.0:
-            raise ConfigError(f"{name} must be 0 (none) to 100 percent, was {value}")
