@@ -505,12 +505,12 @@ def test_bars_that_go_on_where_others_end_are_not_told(desk: Desk) -> None:
 def test_a_jump_over_a_hole_is_told_when_it_is_further_than_prices_go(desk: Desk) -> None:
     assert desk.run(until="2024-01-01T10:00:00Z") == 0
     scaled(desk, 100.0, known=True)
-    later = START_MS + 20 * HOUR_MS
-    assert desk.run(since="2024-01-01T20:00:00Z") == 0
+    later = START_MS + 30 * HOUR_MS
+    assert desk.run(since="2024-01-02T06:00:00Z") == 0
     (line,) = jumps_told(desk)
     opened = true_candle("BTCUSDT", later, MINUTE_MS)[1]
-    assert "at 2024-01-01T20:00:00Z from " in line
-    assert f" to {opened:.8g} after a hole of 10h: check" in line
+    assert "at 2024-01-02T06:00:00Z from " in line
+    assert f" to {opened:.8g} after a hole of 20h: check" in line
 
 
 def test_a_jump_is_told_when_the_exchange_goes_away_after_it(desk: Desk) -> None:

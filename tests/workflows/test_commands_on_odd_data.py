@@ -181,16 +181,16 @@ def test_markets_glued_together_are_told_and_refuse_nothing(
 ) -> None:
     found = run(line)
     assert found.code == 0, found.err
-    told, *again = (text for text in found.err.splitlines() if "glued" in text)
+    told, *again = (text for text in found.err.splitlines() if "were glued" in text)
     assert told.startswith(f"[{program}] Warning: the 1h candles of candles_dbs/candles_1h.db must")
     # A sweep runs its best again as replays.
     assert {text.partition("] ")[2] for text in again} <= {told.partition("] ")[2]}
     assert "1 of 3 symbols jump, 1 times" in told
     assert "(ETH 2025-06-15T14:00:00Z from " in told
-    assert "glued" not in found.out
+    assert "were glued" not in found.out
 
 
 def test_reference_says_nothing_of_markets_glued_together(run: Any, glued: None) -> None:
     found = run("replay --config c.yaml --lookback 100 --output r.json --semantics reference")
     assert found.code == 0
-    assert "glued" not in found.err
+    assert "were glued" not in found.err
