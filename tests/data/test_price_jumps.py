@@ -111,6 +111,16 @@ def test_prices_that_cannot_be_are_not_judged(wrong: float) -> None:
     assert spikes_of(bars) == []
 
 
+def test_the_largest_and_smallest_numbers_are_judged_in_silence() -> None:
+    bars = flat([(1e308, 1e308), (1e308, 1e308), (1e-308, 1e-308), (1e-308, 1e-308)])
+    assert [jump.at_ms for jump in jumps_of(bars)] == [at(2)]
+    bars = flat([(1e308, 1e308)] * 3)
+    bars["low"][1] = 1e-308
+    assert spikes_of(bars) == [Spike(at(1), 1e-308, 1e308)]
+    assert count_jumps(jumps_of(bars)).describe() == ""
+    assert len(notes(AAA=bars)) == 1
+
+
 def test_labels_that_are_no_length_and_bars_that_stand_still_are_passed_over() -> None:
     bars = flat([(1.0, 1.0), (9.0, 9.0)])
     assert jumps_of(bars, 0) == []

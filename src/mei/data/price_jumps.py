@@ -186,7 +186,8 @@ def _jump_rows(
         return []
     before, after = close_px[:-1], open_px[1:]
     # Few rows get beyond this line: the rest is done one by one.
-    is_far = (after > JUMP_FACTOR * before) | (before > JUMP_FACTOR * after)
+    with np.errstate(over="ignore"):
+        is_far = (after > JUMP_FACTOR * before) | (before > JUMP_FACTOR * after)
     found = []
     for row in np.flatnonzero(is_far).tolist():
         from_px, to_px = float(before[row]), float(after[row])
@@ -221,8 +222,9 @@ def _spikes(
     if step_ms <= 0 or len(open_ms) < 3:
         return
     opens, highs, lows, closes = columns
-    is_far = highs > SPIKE_FACTOR * np.maximum(opens, closes)
-    is_far |= SPIKE_FACTOR * lows < np.minimum(opens, closes)
+    with np.errstate(over="ignore"):
+        is_far = highs > SPIKE_FACTOR * np.maximum(opens, closes)
+        is_far |= SPIKE_FACTOR * lows < np.minimum(opens, closes)
     for row in np.flatnonzero(is_far[1:-1]).tolist():
         around = slice(row, row + 3)
         if (np.diff(open_ms[around]) != step_ms).any():
@@ -233,11 +235,9 @@ def _spikes(
         at = row + 1
         top_px = float(max(highs[row], highs[row + 2], opens[at], closes[at]))
         bottom_px = float(min(lows[row], lows[row + 2], opens[at], closes[at]))
-        sides = (
-            Spike(int(open_ms[at]), float(highs[at]), top_px),
-            Spike(int(open_ms[at]), float(lows[at]), bottom_px),
-        )
-        is_out = (highs[at] > SPIKE_FACTOR * top_px, SPIKE_FACTOR * lows[at] < bottom_px)
+        at_ms, high_px, low_px = int(open_ms[at]), float(highs[at]), float(lows[at])
+        sides = (Spike(at_ms, high_px, top_px), Spike(at_ms, low_px, bottom_px))
+        is_out = (high_px > SPIKE_FACTOR * top_px, SPIKE_FACTOR * low_px < bottom_px)
         spikes = [side for side, out in zip(sides, is_out, strict=True) if out]
         if spikes:
             yield row, max(spikes, key=lambda spike: spike.factor)
