@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from mei.data import candle_import
 from mei.data.candle_writer import CandleWriter, Series, open_candle_writer
 from mei.data.funding_writer import FundingRate, FundingWriter
+from mei.data.sqlite_wal import switch_to_wal
+from mei.data.trading_db import open_trading_db
+from mei.data.universe_writer import add_snapshot
 from mei.model.errors import ConfigError
 
 SPOT = Series("BTC/USDT", "1m", "binance", "BTC/USDT")
@@ -42,7 +47,7 @@ def claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Claimed
 
 
 def sources_of(path: Path) -> list[tuple[str, ...]]:
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         return database.execute("SELECT * FROM download_sources").fetchall()
 
 
@@ -94,6 +99,57 @@ def test_rates_of_another_kind_came_first(tmp_path: Path, is_there: bool) -> Non
         ours.add("BTC", [FundingRate(3_600_000, 8e-5)])
     ours.close()
     theirs.close()
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         rows = database.execute("SELECT time FROM funding_rates WHERE symbol = 'BTC'").fetchall()
     assert rows == [(0,)]
+
+
+def makes_a_universe(path: Path) -> None:
+    assert add_snapshot(path, ["BTC"], 1) == 1
+
+
+def makes_a_trading_db(path: Path) -> None:
+    with open_trading_db(path, create=True):
+        pass
+
+
+@pytest.mark.parametrize("made", [makes_a_universe, makes_a_trading_db])
+def test_a_switch_to_wal_waits_for_whoever_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE theirs (a)")
+        other.execute("BEGIN IMMEDIATE")
+        n_pauses = 0
+
+        def pause(_seconds: float) -> None:
+            nonlocal n_pauses
+            n_pauses += 1
+            if n_pauses == 3:
+                other.execute("ROLLBACK")
+
+        monkeypatch.setattr(time, "sleep", pause)
+        made(path)
+    assert n_pauses == 3
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_switch_to_wal_does_not_wait_for_what_never_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mei.data.sqlite_wal._WAIT_S", 0.0)
+    path = tmp_path / "a.db"
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        closing(sqlite3.connect(path)) as database,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            switch_to_wal(database)
+
+
+def test_an_import_waits_as_long_for_its_turn_as_a_download(tmp_path: Path) -> None:
+    with candle_import._transaction(tmp_path / "a.db") as database:
+        assert database.execute("PRAGMA busy_timeout").fetchone() == (60_000,)

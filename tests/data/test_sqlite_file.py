@@ -7,9 +7,11 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mei.data import sqlite_file
 from mei.data.sqlite_file import reading
 from mei.model.errors import DataError
 
@@ -46,9 +48,35 @@ def test_what_a_killed_writer_had_not_committed_is_undone(path: Path) -> None:
     assert not journal.exists()
 
 
-@pytest.mark.slow
+def test_what_another_reader_undid_a_moment_ago_is_read_under_its_locks(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without locks it could be read while somebody writes it."""
+    subprocess.run([sys.executable, "-c", _KILLED, str(path)], check=False)
+    connect, opened = sqlite3.connect, []
+    has_content = sqlite_file._has_content
+
+    def slower(name: str) -> bool:
+        if name.endswith("-journal"):
+            with contextlib.closing(connect(path)) as other:
+                other.execute("SELECT count(*) FROM t").fetchone()
+        return has_content(name)
+
+    def noted(address: str, **more: Any) -> sqlite3.Connection:
+        opened.append(address)
+        return connect(address, **more)
+
+    monkeypatch.setattr(sqlite_file, "_has_content", slower)
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    assert total(path) == sum(range(500))
+    assert not [address for address in opened if "immutable" in address]
+
+
 @pytest.mark.parametrize("is_spilled", [False, True])
-def test_what_is_being_written_is_not_read_half(path: Path, is_spilled: bool) -> None:
+def test_what_is_being_written_is_not_read_half(
+    path: Path, monkeypatch: pytest.MonkeyPatch, is_spilled: bool
+) -> None:
+    monkeypatch.setattr(sqlite_file, "_BUSY_S", 0.2)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("PRAGMA cache_size = 2")
         writer.execute("BEGIN EXCLUSIVE")

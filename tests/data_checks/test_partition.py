@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,11 @@ import pytest
 
 from mei.cli import main
 from mei.data.candle_db import load_candles
-from mei.data.candle_partition import delete_month, months_before, partitioning
-from mei.model.errors import DataError
+from mei.data.candle_import import write_bars
+from mei.data.candle_partition import copy_month, delete_month, months_before, partitioning
+from mei.model import faults
+from mei.model.bars import BAR_DTYPE
+from mei.model.errors import DataError, MeiError
 from tests.data_checks.conftest import Bench, bar, ms
 from tests.workflows.databases import HOUR_MS, START_MS, write_candles
 
@@ -197,6 +202,77 @@ def test_nothing_is_deleted_that_was_not_copied(bench: Bench, source: Path) -> N
             with pytest.raises(DataError, match="came or changed meanwhile"):
                 delete_month(db, path, "1h", june)
         assert len(bench.rows(source)) == n_before
+
+
+def june(bench: Bench, source: Path) -> Any:
+    """What `copy_month` needs for June, and the path it goes to."""
+    with partitioning(source, write=False) as db:
+        month = months_before(db, source, "1h", CUTOFF)[0]
+    path = bench.folder / "candles_1h_2025-06.db"
+    return month, path
+
+
+def import_one_more(path: Path) -> None:
+    """A bar of June that is not in the source."""
+    bars = np.array([(START_MS, 1.0, 2.0, 0.5, 1.5, 3.0)], dtype=BAR_DTYPE)
+    assert write_bars(path, "NEW", "1h", bars).n_new == 1
+
+
+def test_a_month_that_somebody_makes_meanwhile_loses_no_bar(bench: Bench, source: Path) -> None:
+    month, path = june(bench, source)
+
+    def at(point: str) -> None:
+        if point == "data.partition.copy.before_rename":
+            import_one_more(path)
+
+    faults.install(at)
+    try:
+        with partitioning(source, write=False) as db:
+            copied = copy_month(db, path, "1h", month, replace=False)
+    finally:
+        faults.install(None)
+    assert copied.n_new == month.n_bars
+    symbols = "SELECT symbol, count(*) FROM candles GROUP BY symbol ORDER BY symbol"
+    assert bench.rows(path, symbols) == [("BTC", 720), ("ETH", 720), ("NEW", 1)]
+    assert [one.name for one in bench.folder.iterdir() if one.name.startswith(".")] == []
+
+
+def test_where_no_links_can_be_made_the_month_has_its_name_all_the_same(
+    bench: Bench, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_self: Path, _target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    month, path = june(bench, source)
+    with partitioning(source, write=False) as db:
+        assert copy_month(db, path, "1h", month, replace=False).n_new == month.n_bars
+    assert len(bench.rows(path)) == month.n_bars
+
+
+def test_somebody_who_writes_to_the_month_is_waited_for(bench: Bench, source: Path) -> None:
+    month, path = june(bench, source)
+    import_one_more(path)
+    found: list[Any] = []
+
+    def copy() -> None:
+        try:
+            with partitioning(source, write=False) as db:
+                found.append(copy_month(db, path, "1h", month, replace=False).n_new)
+        except MeiError as error:
+            found.append(error)
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE candles SET n = 7")
+        thread = threading.Thread(target=copy)
+        thread.start()
+        # Whoever does not wait is done by then; for who waits it does not matter.
+        thread.join(0.5)
+        other.execute("COMMIT")
+    thread.join()
+    assert found == [month.n_bars]
+    assert bench.rows(path, "SELECT n FROM candles WHERE symbol = 'NEW'") == [(7,)]
 
 
 def run_killed(fault: str, line: str, *, after_s: float | None = None) -> int:

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS funding_rates (
   PRIMARY KEY (symbol, time)
 ) WITHOUT ROWID
 """
+#: How long a writer waits for another one, s.
+_BUSY_S = 60.0
 
 
 class Written(NamedTuple):
@@ -132,7 +134,7 @@ def _write(
 def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)) as database:
             database.execute("PRAGMA temp_store = MEMORY")
             database.execute("BEGIN IMMEDIATE")
             # Closing without a commit rolls back.

@@ -34,6 +34,10 @@ _TYPES = {
     "n": "INTEGER",
     "updated_at": "TEXT",
 }
+_CREATE = (
+    f"CREATE TABLE IF NOT EXISTS part.{TABLE} (symbol TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL, "
+    f"{', '.join(f'{name} {kind}' for name, kind in _TYPES.items())}, PRIMARY KEY (symbol, interval, t)) WITHOUT ROWID"
+)
 #: When a row was written is no part of a bar.
 _NO_VALUE = ("updated_at",)
 _BUSY_S = 60.0
@@ -125,23 +129,50 @@ def copy_month(
     file has its name only when it is whole: nobody reads a database without a table.
     """
     faults.hit("data.partition.copy.before")
-    is_new = not path.exists()
-    target = path.with_name(f".{path.name}.tmp") if is_new else path
-    if is_new:
-        _clear(target)
-    with _attached(db, target, create=is_new):
-        db.execute("BEGIN")
-        with _undone_on_error(db):
-            names = _same_columns(db, path)
-            copied = _copy(db, path, names, _of_month(interval, month), replace=replace)
-            faults.hit("data.partition.copy.before_commit")
-            db.execute("COMMIT")
-    if is_new:
+    which, fresh = _of_month(interval, month), path.with_name(f".{path.name}.tmp")
+    _clear(fresh)
+    copied = None
+    if not path.exists():
+        made = _copy_into(db, fresh, path, which, replace=replace)
         faults.hit("data.partition.copy.before_rename")
-        target.rename(path)
+        copied = made if _named(fresh, path) else None
+    if copied is None:
+        copied = _copy_into(db, path, path, which, replace=replace)
     _fsync(path.parent)
     faults.hit("data.partition.copy.after")
     return copied
+
+
+def _copy_into(
+    db: sqlite3.Connection, target: Path, path: Path, which: str, *, replace: bool
+) -> Copied:
+    """Bars into `target`, which is `path` or becomes it, in one transaction."""
+    with _attached(db, target, create=target != path):
+        db.execute(_CREATE)
+        db.execute("BEGIN")
+        with _undone_on_error(db):
+            # It writes nothing, but waits for whoever writes there; who has only read is not let wait for a writer.
+            db.execute(f"DELETE FROM part.{TABLE} WHERE 0")
+            names = _same_columns(db, path)
+            copied = _copy(db, path, names, which, replace=replace)
+            faults.hit("data.partition.copy.before_commit")
+            db.execute("COMMIT")
+    return copied
+
+
+def _named(fresh: Path, path: Path) -> bool:
+    """Give a whole database its name; False, and it is gone, when another program has made one of that name since."""
+    try:
+        path.hardlink_to(fresh)
+    except FileExistsError:
+        _clear(fresh)
+        return False
+    except OSError:
+        # A file system without links.
+        fresh.rename(path)
+        return True
+    fresh.unlink()
+    return True
 
 
 def delete_month(db: sqlite3.Connection, path: Path, interval: str, month: Month) -> int:
@@ -250,11 +281,6 @@ def _columns(db: sqlite3.Connection, schema: str) -> list[str]:
 
 def _same_columns(db: sqlite3.Connection, path: Path) -> list[str]:
     """Give the month's table every column of the source; their names."""
-    declared = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-    db.execute(
-        f"CREATE TABLE IF NOT EXISTS part.{TABLE} (symbol TEXT NOT NULL, interval TEXT NOT NULL, t INTEGER NOT NULL, "
-        f"{declared}, PRIMARY KEY (symbol, interval, t)) WITHOUT ROWID"
-    )
     key = {row[1].lower() for row in db.execute(f"PRAGMA part.table_info({TABLE})") if row[5]}
     if key != set(_KEY):
         raise DataError(

@@ -12,6 +12,8 @@ from mei.model.errors import DataError
 
 #: How much of a file may be mapped: rows that lie apart are then not read twice. SQLite caps it as it likes.
 _MAPPED_BYTES = 1 << 36
+#: How long a reader waits for a writer to be done, s.
+_BUSY_S = 30.0
 #: Every symbol of a table that is keyed by symbol first, by one search of the index each instead of a scan.
 _SYMBOLS = """
 WITH RECURSIVE names(name) AS (
@@ -68,16 +70,26 @@ def shown(value: object) -> str:
 def _opened(path: str) -> sqlite3.Connection:
     address = f"file:{quote(str(Path(path).absolute()))}?mode=ro"
     try:
-        return _looked_into(sqlite3.connect(address, uri=True))
+        return _looked_into(_connected(address))
     except sqlite3.OperationalError as error:
         if _has_content(f"{path}-wal") or error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             raise
     if _has_content(f"{path}-journal"):
         # Its writer was killed: part of what it had not committed stands in the file until it is undone.
-        _looked_into(sqlite3.connect(path)).close()
-        return _looked_into(sqlite3.connect(address, uri=True))
+        _looked_into(sqlite3.connect(path, timeout=_BUSY_S)).close()
+        return _looked_into(_connected(address))
+    try:
+        # Another reader may have undone it a moment ago.
+        return _looked_into(_connected(address))
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise
     # A database in WAL mode in a folder that cannot be written to: no log, so nothing is missed.
-    return sqlite3.connect(f"{address}&immutable=1", uri=True)
+    return _connected(f"{address}&immutable=1")
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_S)
 
 
 def _looked_into(database: sqlite3.Connection) -> sqlite3.Connection:

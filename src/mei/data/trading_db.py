@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from mei.data.sqlite_wal import switch_to_wal
 from mei.data.trading_schema import CREATE
 from mei.model.errors import ConflictError, DataError, OutputError
 
@@ -24,8 +24,6 @@ PAPER_DB, LIVE_DB = "trading_engine.db", "trading_engine_live.db"
 _WHAT = "trading database"
 #: How long a writer waits for another one, s.
 _BUSY_S = 30.0
-#: Two processes that make one file at once: the switch to WAL does not wait by itself.
-_CREATE_TRIES, _CREATE_PAUSE_S = 50, 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,7 +385,7 @@ def _created(path: str | Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise OutputError(f"{path}: must be a {_WHAT} that can be made: {error}") from None
     try:
-        _switch_to_wal(conn)
+        switch_to_wal(conn)
         conn.execute("PRAGMA synchronous = FULL")
         with writing(conn):
             for statement in CREATE:
@@ -396,18 +394,6 @@ def _created(path: str | Path) -> sqlite3.Connection:
         conn.close()
         raise
     return conn
-
-
-def _switch_to_wal(conn: sqlite3.Connection) -> None:
-    for tried in range(_CREATE_TRIES):
-        try:
-            conn.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if tried == _CREATE_TRIES - 1:
-                raise
-            time.sleep(_CREATE_PAUSE_S)
-        else:
-            return
 
 
 def _opened(path: str | Path, *, read_only: bool) -> sqlite3.Connection:

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mei.data.sqlite_file import require_columns
+from mei.data.sqlite_wal import switch_to_wal
 from mei.model import faults
 from mei.model.errors import OutputError
 
@@ -50,7 +51,7 @@ def add_snapshot(path: Path, symbols: Sequence[str], at_ms: int) -> int:
                 # Before anything is done to a file that may be somebody else's.
                 if database.execute(f"PRAGMA table_info({table})").fetchone() is not None:
                     require_columns(database, str(path), table, columns, "universe database")
-            database.execute("PRAGMA journal_mode = WAL")
+            switch_to_wal(database)
             database.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA:
                 database.execute(statement)
