@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +145,62 @@ def test_current_names_the_old_or_the_new_model_at_every_moment(tmp_path: Path) 
     assert (link / "model.npz").is_file()
     point_current(tmp_path, None, SERIES)
     assert not link.is_symlink()
+
+
+def test_a_link_that_a_starting_process_sweeps_away_is_made_again(tmp_path: Path) -> None:
+    saved = save_model(tmp_path, SERIES, a_model())
+    swept: list[int] = []
+
+    def sweep(name: str) -> None:
+        if name == "learning.current.before_rename" and not swept:
+            swept.append(remove_leftovers(tmp_path))
+
+    faults.install(sweep)
+    point_current(tmp_path, saved.path, SERIES)
+
+    assert swept == [1]
+    assert (tmp_path / SERIES / "current" / "model.npz").is_file()
+    assert remove_leftovers(tmp_path) == 0
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_folder_that_a_starting_process_sweeps_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    """Between its making and its lock: it is gone, or held by who is about to remove it."""
+    mkdtemp, held = tempfile.mkdtemp, list[int]()
+
+    def slow(**where: Any) -> str:
+        made = mkdtemp(**where)
+        if not held:
+            held.append(os.open(made, os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+            if is_gone:
+                Path(made).rmdir()
+        return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", slow)
+    saved = save_model(tmp_path, SERIES, a_model())
+    os.close(held[0])
+
+    assert load_model(tmp_path, saved).version == 3
+    assert remove_leftovers(tmp_path) == int(not is_gone)
+
+
+def test_two_that_remove_a_model_at_once_do_not_miss_what_the_other_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, rmtree = save_model(tmp_path, SERIES, a_model()), shutil.rmtree
+
+    def slow(folder: Path) -> None:
+        (folder / "model.npz").unlink()
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        raise FileNotFoundError(folder / "model.npz")
+
+    monkeypatch.setattr(shutil, "rmtree", slow)
+    remove_model(tmp_path, saved.path)
+
+    assert list((tmp_path / SERIES).iterdir()) == []
 
 
 def test_removing_is_idempotent(tmp_path: Path) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from mei.ledger.database import Ledger
+from mei.model import faults
 from tests.learning.market import STEP_MS, regime_bars
 from tests.ml_service.desk import KEY, Desk
 
 CHUNK_BARS = 300
+
+
+@pytest.fixture(autouse=True)
+def _no_faults() -> Iterator[None]:
+    yield
+    faults.install(None)
 
 
 def series_folder(desk: Desk) -> Path:
@@ -74,6 +84,44 @@ def test_current_follows_promotion_and_rollback(tmp_path: Path) -> None:
     path = f"/model?stream={KEY.stream}&as_of_ms="
     served = [desk.ask("GET", f"{path}{as_of_ms + d}").json()["version"] for d in (4, 5, 9, 10)]
     assert served == [1, 2, 2, 1]
+
+
+def test_current_is_that_of_the_last_decision_whoever_sets_it_last(tmp_path: Path) -> None:
+    desk, rival = Desk(tmp_path), Desk(tmp_path, service_name="rival")
+    as_of_ms = grow(desk, 2, promotion_min_delta=1e9)[-1]["as_of_ms"]
+    later: list[int] = []
+
+    def decide_meanwhile(name: str) -> None:
+        if name == "learning.current.before_rename" and not later:
+            faults.install(None)
+            asked = rival.ask_async("POST", "/models/1/promote", body(as_of_ms + 6))
+            later.append(asyncio.run(asked).json()["version"])
+
+    faults.install(decide_meanwhile)
+    desk.ask("POST", "/models/2/promote", body(as_of_ms + 5))
+
+    assert later == [1]
+    assert current(desk) == 1
+
+
+def test_a_rollback_goes_back_from_the_champion_of_its_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, rival = Desk(tmp_path), Desk(tmp_path, service_name="rival")
+    as_of_ms = grow(desk, 3, promotion_min_delta=1e9)[-1]["as_of_ms"]
+    desk.ask("POST", "/models/2/promote", body(as_of_ms + 1))
+    begin = Ledger.unit_of_work
+
+    def late(ledger: Ledger) -> Any:
+        monkeypatch.setattr(Ledger, "unit_of_work", begin)
+        asked = rival.ask_async("POST", "/models/3/promote", body(as_of_ms + 2))
+        assert asyncio.run(asked).json()["version"] == 3
+        return begin(ledger)
+
+    monkeypatch.setattr(Ledger, "unit_of_work", late)
+    back = desk.ask("POST", "/rollback", body(as_of_ms + 3)).json()
+
+    assert (back["version"], current(desk)) == (2, 2)
 
 
 def test_promotion_hot_reloads_the_model_that_answers(tmp_path: Path) -> None:

@@ -79,10 +79,19 @@ class ModelShelf:
 
     def follow(self, key: SeriesKey) -> None:
         """Make the series' `current` link name its champion."""
+        path = self._champion_path(key)
+        while True:
+            point_current(self._root, path, series_path(*key))
+            # Whoever decided meanwhile may have been faster with the link: the last one to set it has looked again.
+            before, path = path, self._champion_path(key)
+            if path == before:
+                break
+        self._repaired.add(key)
+
+    def _champion_path(self, key: SeriesKey) -> str | None:
         with self._ledger.reader() as conn:
             champion = champion_as_of(conn, key, _FOREVER_MS)
-        point_current(self._root, None if champion is None else champion.path, series_path(*key))
-        self._repaired.add(key)
+        return None if champion is None else champion.path
 
     def follow_once(self, key: SeriesKey) -> None:
         """Repair what an earlier incarnation may have left undone, the first time the series is touched."""

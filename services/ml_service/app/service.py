@@ -144,17 +144,7 @@ class MlService:
     def rollback(self, request: SeriesRequest) -> Promotion:
         """Make the champion before the present one champion again. Raises ConflictError if there is none."""
         key = self._key(request.stream, request.symbol, request.timeframe)
-        as_of_ms = self._as_of(request)
-        refuse_future(key.stream, "as_of_ms", as_of_ms, self._now_ms())
-        with self._ledger.reader() as conn:
-            versions = [event.version for event in promotions_of(conn, key, _FOREVER_MS)]
-        earlier = [version for version in versions if version != versions[-1]]
-        if not earlier:
-            raise ConflictError(
-                f"a rollback needs an earlier champion, {key.symbol} {key.timeframe} of stream {key.stream!r} "
-                f"has had {len(set(versions))}; see GET /models"
-            )
-        return self._decide(key, as_of_ms, earlier[-1], "rollback")
+        return self._decide(key, self._as_of(request), None, "rollback")
 
     def readiness(self) -> dict[str, Any]:
         """Which ledger this is, and the live champions of SYMBOLS; reading them proves that the ledger is reachable."""
@@ -166,8 +156,13 @@ class MlService:
         return {"ledger_id": self._ledger.ledger_id, "champions": champions}
 
     def _decide(
-        self, key: SeriesKey, as_of_ms: int, version: int, kind: Literal["manual", "rollback"]
+        self,
+        key: SeriesKey,
+        as_of_ms: int,
+        version: int | None,
+        kind: Literal["manual", "rollback"],
     ) -> Promotion:
+        """version: None = the champion before the present one."""
         refuse_future(key.stream, "as_of_ms", as_of_ms, self._now_ms())
         with self._ledger.unit_of_work() as unit:
             events = promotions_of(unit.connection, key, _FOREVER_MS)
@@ -176,6 +171,8 @@ class MlService:
                     f"a promotion must not rewrite the past, as of {as_of_ms} came after the decision of "
                     f"{events[-1].decided_at_ms} on {key.symbol} of stream {key.stream!r}; ask as of a later time"
                 )
+            if version is None:
+                version = _champion_before(key, [event.version for event in events])
             changed = not events or events[-1].version != version
             if changed:
                 record_promotion(
@@ -196,6 +193,17 @@ class MlService:
     def _key(self, stream: str, symbol: str | None, timeframe: str | None) -> SeriesKey:
         name = symbol_name(symbol or self._settings.symbol_names[0])
         return SeriesKey(stream, name, timeframe or self._settings.timeframe)
+
+
+def _champion_before(key: SeriesKey, versions: list[int]) -> int:
+    """versions: of the promotions, in order of decision. Raises ConflictError when there was one champion at most."""
+    earlier = [version for version in versions if version != versions[-1]]
+    if not earlier:
+        raise ConflictError(
+            f"a rollback needs an earlier champion, {key.symbol} {key.timeframe} of stream {key.stream!r} "
+            f"has had {len(set(versions))}; see GET /models"
+        )
+    return earlier[-1]
 
 
 def _log_training(stream: str, answer: Answer) -> None:

@@ -90,7 +90,10 @@ def remove_model(root: Path, path: str) -> None:
     folder = root / path
     if folder.exists():
         faults.hit("learning.prune.before_remove")
-        shutil.rmtree(folder)
+        while folder.exists():
+            # Another process may be at it, too: what it has taken away is not missed.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
         faults.hit("learning.prune.after_remove")
 
 
@@ -104,10 +107,14 @@ def point_current(root: Path, path: str | None, series: str) -> None:
     if link.is_symlink() and str(link.readlink()) == target:
         return
     link.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mktemp(prefix=f"{_TEMPORARY}{_CURRENT}-", dir=link.parent))
-    fresh.symlink_to(target)
-    faults.hit("learning.current.before_rename")
-    fresh.replace(link)
+    while True:
+        fresh = Path(tempfile.mktemp(prefix=f"{_TEMPORARY}{_CURRENT}-", dir=link.parent))
+        fresh.symlink_to(target)
+        faults.hit("learning.current.before_rename")
+        # A process that starts takes a link that has no name yet for a leftover: then once more.
+        with suppress(FileNotFoundError):
+            fresh.replace(link)
+            break
     faults.hit("learning.current.after_rename")
 
 
@@ -131,12 +138,38 @@ def remove_leftovers(root: Path) -> int:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which falls with the process. Raises BlockingIOError when another holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = _held(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _own_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, held: a process that starts takes one that nobody holds for a leftover."""
+    while True:
+        found = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{folder.name}-", dir=folder.parent))
+        with suppress(FileNotFoundError, BlockingIOError):
+            descriptor = _held(found)
+            break
+    try:
+        yield found
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path) -> int:
+    """The folder, open and locked. FileNotFoundError, BlockingIOError when somebody takes it away."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It may have gone between the two.
+        folder.stat()
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _npz_bytes(model: RegimeModel) -> bytes:
@@ -183,8 +216,7 @@ def _write_folder(folder: Path, contents: dict[str, bytes]) -> None:
             return
         shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{folder.name}-", dir=folder.parent))
-    with _locked(temporary):
+    with _own_folder(folder) as temporary:
         temporary.chmod(0o755)
         for name, content in contents.items():
             _write_durably(temporary / name, content)
