@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.backtest_runner.conftest import Bench
-from tests.survival.stack import free_port
+from tests.ports import free_port
 
 HEADER = "timestamp,open,high,low,close,volume\n"
 GOOD = [f"{1704067200000 + i * 60000},100,101,99,100.5,1\n" for i in range(50)]

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import time
 import uuid
@@ -14,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 RUNNER, ML, PARAMS = "backtest_runner", "ml_service", "param_controller"
@@ -45,13 +46,6 @@ def why_no_engine() -> str | None:
     if shutil.which(compose_command()[0]) is None:
         return f"{compose_command()[0]} is not on PATH"
     return None
-
-
-def free_port() -> int:
-    """A port nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def docker(*arguments: str, check: bool = True) -> str:

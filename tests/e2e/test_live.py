@@ -15,10 +15,11 @@ import pytest
 
 from tests.data_ingester.fake_exchange import FakeExchange, serving
 from tests.data_ingester.fake_market import DAY_MS, MINUTE_MS, Market
-from tests.e2e.composed import Composed, docker, free_port, state, wait_for
+from tests.e2e.composed import Composed, docker, state, wait_for
 from tests.e2e.test_sweep_worker import wait_until_healthy
 from tests.paper_trader.market import CONFIG, make_market
 from tests.pipeline.paper import House, deals, hour_ms, replayed
+from tests.ports import free_port
 
 INGESTER, SCHEDULER, TRADER = "data_ingester", "ml_scheduler", "paper_trader"
 #: After a close the ingester leaves an exchange so long to settle its candle, and some more.

@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from mei.cli import main
-from tests.e2e.composed import Composed, docker, free_port, state, wait_for
+from tests.e2e.composed import Composed, docker, state, wait_for
 from tests.e2e.test_disturbances import kill_host_process, restarts
+from tests.ports import free_port
 from tests.sweep_worker.desk import body
 from tests.sweeps.markets import sweep_line, write_market
 

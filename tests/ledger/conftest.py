@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from mei.ledger.database import Ledger
+from tests.ports import free_port
 
 _PASSWORD = "throw-away"
 _schema_numbers = count(1)
@@ -38,13 +38,6 @@ def _unprivileged_user() -> str | None:
         with suppress(KeyError):
             return pwd.getpwnam(name).pw_name
     return None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +62,7 @@ def postgres_server() -> Iterator[str]:
             check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL, timeout=120,
         )  # fmt: skip
 
-    data, port = str(folder / "data"), _free_port()
+    data, port = str(folder / "data"), free_port()
     # An ICU or libc locale other than C would be the harder case for ordering; C.UTF-8 is everywhere.
     run(
         "initdb", "-D", data, "-U", "mei", "--auth=scram-sha-256", "--encoding=UTF8",

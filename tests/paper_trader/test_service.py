@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from services.paper_trader.app.main import create_app
 from services.paper_trader.app.settings import Settings
 from tests.paper_trader.desk import LOOKBACK, Desk
 from tests.paper_trader.market import make_market
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 120.0
@@ -196,17 +196,18 @@ def test_a_feed_that_is_dead_is_not_ready(service: Service) -> None:
 
 
 def started(desk: Desk, more: dict[str, str]) -> subprocess.Popen[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
+    # A file takes whatever the service says; a pipe that nobody reads stops it when it is full.
+    log = (desk.folder / "service.log").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "services.paper_trader.app.main", "--port", port],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment(desk), **more, "PORT": port},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=log,
+        stderr=log,
         text=True,
     )
+    log.close()
     process.port = port  # type: ignore[attr-defined]
     return process
 
@@ -222,7 +223,7 @@ def test_a_process_catches_up_by_itself_and_ends_on_a_signal(desk: Desk) -> None
         state: dict[str, Any] = {}
         while state.get("as_of_ms", 0) < desk.market.end_ms:
             assert time.monotonic() < deadline_s, state
-            assert process.poll() is None, process.communicate()[0]
+            assert process.poll() is None, (desk.folder / "service.log").read_text()
             time.sleep(0.1)
             try:
                 url = f"http://127.0.0.1:{process.port}/state"  # type: ignore[attr-defined]
@@ -234,7 +235,7 @@ def test_a_process_catches_up_by_itself_and_ends_on_a_signal(desk: Desk) -> None
         assert process.wait(LIMIT_S) == 0
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
     found = [deal for deal in desk.deals() if deal[0] <= desk.market.end_ms]
     assert found == desk.replayed()[0]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from tests.paper_trader.market import CONFIG, HOUR_MS, START_MS, Market
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 240.0
@@ -96,9 +96,7 @@ class Trader:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         self._url = f"http://127.0.0.1:{port}"
         environment = {
             **os.environ,

@@ -22,6 +22,7 @@ from mei.workflows.sweep.cluster import Cluster, _Handout
 from mei.workflows.sweep.plan import SweepPlan, plan_sweep
 from mei.workflows.sweep.request import SweepRequest
 from mei.workflows.sweep.work import compilers
+from tests.ports import free_port
 from tests.sweeps.markets import ROOT, killed_at, start, sweep_line, write_market
 
 #: About a thousand combinations in chunks of 5.
@@ -39,9 +40,7 @@ class DaskCluster:
     """A scheduler and workers as processes of their own."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.address = f"tcp://127.0.0.1:{self.port}"
         self._folder = folder
         self._log = (folder / "dask.log").open("ab")

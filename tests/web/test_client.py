@@ -22,6 +22,7 @@ from mei.web.app import create_app
 from mei.web.auth import AuthSettings
 from mei.web.bodies import json_reply
 from mei.web.client import RetryPolicy, ServiceClient
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SERVER = """
@@ -172,16 +173,10 @@ def test_a_wrong_url_is_refused_before_any_request(url: str) -> None:
         ServiceClient(url, name="ml")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_nothing_listening_is_waited_for_and_said() -> None:
     clock, waits = FakeTime(), list[str]()
     with pytest.raises(errors.ServiceUnavailableError, match="ConnectError"):
-        _post(f"http://127.0.0.1:{_free_port()}", clock, waits, retry=RetryPolicy(0.2, 10.0, 3.0))
+        _post(f"http://127.0.0.1:{free_port()}", clock, waits, retry=RetryPolicy(0.2, 10.0, 3.0))
     assert clock.slept_s == [0.2, 0.4, 0.8, 1.6]
 
 
@@ -192,7 +187,7 @@ def test_a_silent_server_times_out_and_is_retried() -> None:
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(errors.ServiceUnavailableError, match="ReadTimeout"):
-            _post(url, clock, waits, timeout_s=0.05, retry=RetryPolicy(0.2, 10.0, 0.5))
+            _post(url, clock, waits, timeout_s=0.5, retry=RetryPolicy(0.2, 10.0, 0.5))
     assert waits
 
 
@@ -201,7 +196,7 @@ def _start(port: int) -> subprocess.Popen[bytes]:
 
 
 def test_a_server_killed_and_restarted_is_met_again_on_the_same_client() -> None:
-    port = _free_port()
+    port = free_port()
     servers = [_start(port)]
     waits: list[str] = []
 
@@ -211,7 +206,7 @@ def test_a_server_killed_and_restarted_is_met_again_on_the_same_client() -> None
             servers.append(_start(port))
 
     async def talk() -> tuple[int, int]:
-        retry = RetryPolicy(0.05, 0.2, 30.0)
+        retry = RetryPolicy(0.05, 0.2, 120.0)
         async with ServiceClient(
             f"http://127.0.0.1:{port}", name="echo", retry=retry, on_wait=on_wait
         ) as client:
@@ -237,10 +232,11 @@ def test_an_embedded_request_costs_little() -> None:
     async def best_us() -> float:
         client, rounds = ServiceClient(app, name="x"), []
         for _ in range(5):
-            started = time.perf_counter()
+            # The processor's time: what other programs take is not a cost of the request.
+            started = time.process_time()
             for _ in range(200):
                 await client.post_bytes("/x", orjson.dumps({}))
-            rounds.append((time.perf_counter() - started) / 200 * 1e6)
+            rounds.append((time.process_time() - started) / 200 * 1e6)
         return min(rounds)
 
     # 0.17 ms measured on an idle core; the bound only catches a layer added by accident.
