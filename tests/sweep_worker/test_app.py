@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -12,11 +13,14 @@ import pytest
 
 from mei.engines.cuda_device import fault_of_card
 from mei.engines.select import DEVICES
+from mei.ledger.database import Ledger
+from mei.model import faults
 from mei.model.errors import ConfigError
 from mei.workflows.sweep.request import PARITY_MODES
+from services.sweep_worker.app.asked import _stamp
 from services.sweep_worker.app.bodies import SweepBody
 from services.sweep_worker.app.settings import Settings
-from tests.sweep_worker.desk import LAST_TS, Desk, add_bar, body
+from tests.sweep_worker.desk import LAST_TS, LIMIT_S, Desk, add_bar, body
 from tests.sweeps.markets import CONFIG, N_ROWS, SPEC
 
 #: Long enough to be met under way.
@@ -124,11 +128,23 @@ def test_candles_that_change_before_or_while_it_runs_are_another_sweep(
 def test_a_bar_that_comes_after_the_window_while_it_runs_changes_nothing(
     desk: Desk, folder: Path
 ) -> None:
-    more = {"sweep_spec_yaml": LONG_SPEC.replace("max: 100", "max: 12"), "rerun": 0}
-    job_id = desk.post(**more, end_ts=LAST_TS)["id"]
-    desk.until(lambda: desk.view(job_id), lambda view: view["rows_done"] > 20)
-    add_bar(folder)
-    assert desk.view(job_id)["state"] == "running"
+    more = {"sweep_spec_yaml": LONG_SPEC.replace("max: 100", "max: 3"), "rerun": 0}
+    is_under_way, may_go_on = threading.Event(), threading.Event()
+
+    def hold(name: str) -> None:
+        if name == "sweep.journal.appended" and not is_under_way.is_set():
+            is_under_way.set()
+            may_go_on.wait()
+
+    faults.install(hold)
+    try:
+        job_id = desk.post(**more, end_ts=LAST_TS)["id"]
+        assert is_under_way.wait(LIMIT_S)
+        add_bar(folder)
+        assert desk.view(job_id)["state"] == "running"
+    finally:
+        faults.install(None)
+        may_go_on.set()
     view = desk.wait(job_id)
     assert view["rows_done"] == view["rows_total"]
     again = desk.post(**more, end_ts=LAST_TS)["id"]
@@ -146,6 +162,35 @@ def test_rows_that_are_gone_are_run_again(desk: Desk, undisturbed: bytes) -> Non
     assert desk.post()["state"] in ("queued", "running")
     desk.wait(job_id)
     assert desk.rows(job_id) == undisturbed
+
+
+def test_a_sweep_that_finishes_while_it_is_posted_is_not_run_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = desk.post()["id"]
+    desk.wait(job_id)
+    path = desk.folder / "results/sweeps" / job_id / "results.jsonl"
+    begin, content = Ledger.unit_of_work, path.read_bytes()
+    path.unlink()
+
+    def late(ledger: Ledger) -> Any:
+        monkeypatch.setattr(Ledger, "unit_of_work", begin)
+        path.write_bytes(content)
+        return begin(ledger)
+
+    monkeypatch.setattr(Ledger, "unit_of_work", late)
+    again = desk.post()
+    assert (again["state"], again["attempts"]) == ("finished", 1)
+
+
+def test_a_log_that_goes_while_it_is_looked_for_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever closes a database as the last one removes its WAL."""
+    database = folder / "candles_dbs/candles_1h.db"
+    found = database.stat()
+    monkeypatch.setattr(Path, "exists", lambda _self: True)
+    assert _stamp(str(database)) == [found.st_size, found.st_mtime_ns]
 
 
 def test_cancelled_and_posted_again_goes_on(desk: Desk) -> None:

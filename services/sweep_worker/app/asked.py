@@ -222,9 +222,13 @@ def _stamp(path: str) -> list[int]:
     stamp: list[int] = []
     for name in (path, f"{path}-wal"):
         file = Path(name)
-        if name == path or file.exists():
+        try:
             found = file.stat()
-            stamp += [found.st_size, found.st_mtime_ns if found.st_size else 0]
+        except FileNotFoundError:
+            if name == path:
+                raise
+            continue
+        stamp += [found.st_size, found.st_mtime_ns if found.st_size else 0]
     # A WAL that a reader left empty is none.
     return stamp[:2] if stamp[2:] == [0, 0] else stamp
 

@@ -42,8 +42,9 @@ class SweepService:
         asked = ask(body, self._settings)
         folder = self._folder / asked.job_id
         keep(asked, folder)
-        has_rows = (folder / RESULTS).is_file()
         with self._ledger.unit_of_work() as unit:
+            # Not before: a sweep that is finished by now had no rows a moment ago.
+            has_rows = (folder / RESULTS).is_file()
             job = submit_job(
                 unit.connection, asked.job_id, asked.text, self._now_ms(), again=not has_rows
             )
