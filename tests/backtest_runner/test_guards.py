@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -215,6 +216,8 @@ def test_presets_that_change_under_a_run_are_noticed(bench: Bench) -> None:
         while "attempt 1: start" not in stack.log_of(RUNNER):
             assert not stack.is_dead(RUNNER), stack.log_of(RUNNER)
             time.sleep(0.02)
+        # Not so far that it is over before its presets are others.
+        stack.processes[RUNNER].send_signal(signal.SIGSTOP)
         stack.kill(PARAMS)
         schema = config / "strategy_schemas" / "momentum_breakout.yaml"
         schema.write_text(
@@ -222,6 +225,7 @@ def test_presets_that_change_under_a_run_are_noticed(bench: Bench) -> None:
             .replace("stop_bps: 60", "stop_bps: 65")
         )  # fmt: skip
         stack.start(PARAMS)
+        stack.processes[RUNNER].send_signal(signal.SIGCONT)
         assert stack.finish() == 7, stack.log_of(RUNNER)
         assert "presets must stay what they were" in stack.log_of(RUNNER)
         assert not stack.is_dead(ML)

@@ -21,7 +21,7 @@ from tests.workflows.databases import HOUR_MS, START_MS
 
 #: The market's last bar, as the end of a window.
 LAST_TS = str(START_MS + (N_HOURS - 1) * HOUR_MS)
-LIMIT_S = 240.0
+LIMIT_S = 600.0
 _numbers = itertools.count(1)
 
 

@@ -97,7 +97,7 @@ def test_stopped_by_the_user(folder: Path, number: signal.Signals) -> None:
         assert process.poll() is None
         journal = next(folder.glob("o.jsonl.*.journal"), None)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert "rows; they are kept in o.jsonl." in said
     assert "the same command goes on from there" in said
