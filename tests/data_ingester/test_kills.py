@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from tests.data_ingester.fake_exchange import FakeExchange, Reply, broken, busy, serving, torn
 from tests.data_ingester.fake_market import DAY_MS, HOUR_MS, MINUTE_MS, START_MS
 from tests.data_ingester.house import candles_of, empty_of, files_of, table
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -170,7 +170,9 @@ def test_a_download_killed_by_the_clock(
         n_asked = exchange.n_data
         process = download.start()
         # From its first request on: before it only imports happen.
+        deadline_s = time.monotonic() + LIMIT_S
         while exchange.n_data == n_asked and process.poll() is None:
+            assert time.monotonic() < deadline_s, download.said()
             time.sleep(0.005)
         time.sleep(rng.uniform(0.0, 0.25))
         if n_kills < N_CLOCK_KILLS and process.poll() is None:
@@ -195,9 +197,7 @@ class Ingester:
     def __init__(self, folder: Path, exchange: FakeExchange) -> None:
         self.folder = folder
         folder.mkdir()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
+        self._port = free_port()
         self._settings = {
             "EXCHANGE_URL": exchange.url,
             "EXCHANGE_PAUSE_MS": "0",
@@ -230,11 +230,18 @@ class Ingester:
         self.process.kill()
         self.process.wait()
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has ended by itself."""
+        assert self.process is not None
+        return self.process.poll() is not None
+
     def ingest(self) -> None:
         """Ask for a pass of the process that runs, until it has gone well."""
         deadline_s = time.monotonic() + LIMIT_S
         while True:
             assert time.monotonic() < deadline_s, self.said()
+            assert not self.is_dead, self.said()
             request = urllib.request.Request(
                 f"http://127.0.0.1:{self._port}/ingest_once", method="POST"
             )
@@ -285,18 +292,23 @@ def test_an_ingester_killed_at_fault_points_and_by_the_clock(
         n_asked, n_looks = exchange.n_data, exchange.asked["/api/v3/time"]
         ingester.start(fault=plan)
         assert ingester.process is not None
-        if plan is None:
-            while exchange.n_data == n_asked:
-                time.sleep(0.005)
-            time.sleep(rng.uniform(0.0, 0.3))
-        # Until it is killed, or has looked at both series so often that the point will not come any more.
-        while plan is not None and exchange.asked["/api/v3/time"] < n_looks + 12:
-            if ingester.process.poll() is not None:
+        deadline_s = time.monotonic() + LIMIT_S
+        # By the clock: some time after its first request. At a point: until it is killed, or has looked at both
+        # series so often that the point will not come any more.
+        while not ingester.is_dead:
+            if plan is None and exchange.n_data != n_asked:
                 break
-            time.sleep(0.01)
-        n_faults += ingester.process.poll() is not None
-        n_clock += ingester.process.poll() is None
+            if plan is not None and exchange.asked["/api/v3/time"] >= n_looks + 12:
+                break
+            assert time.monotonic() < deadline_s, ingester.said()
+            time.sleep(0.005)
+        if plan is None:
+            time.sleep(rng.uniform(0.0, 0.3))
+        is_dead = ingester.is_dead
+        n_faults += is_dead
+        n_clock += not is_dead
         ingester.kill()
+        assert ingester.process.returncode == -signal.SIGKILL, ingester.said()
     market.now_ms = end_ms - AGAIN_MS
     ingester.start()
     ingester.ingest()
