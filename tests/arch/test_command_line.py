@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -55,10 +55,15 @@ def test_help_answers_at_once(arguments: tuple[str, ...]) -> None:
     def best_s(*command: str) -> float:
         times = []
         for _ in range(5):
-            start = time.perf_counter()
+            start = spent_s()
             subprocess.run(command, capture_output=True, check=True)
-            times.append(time.perf_counter() - start)
+            times.append(spent_s() - start)
         return min(times)
+
+    def spent_s() -> float:
+        """Of the processor, by processes that ended: what other programs take from it is none of theirs."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
 
     bare_s = best_s(sys.executable, "-c", "pass")
     help_s = best_s(str(PROGRAM), *arguments)

@@ -15,7 +15,7 @@ from tests.survival.stack import ML, PARAMS, RUNNER, SERVICES, Stack
 pytestmark = pytest.mark.slow
 
 N_CLOCK_KILLS = 28
-FAULT_TOUR_LIMIT_S = 420.0
+FAULT_TOUR_LIMIT_S = 900.0
 MIGRATION = "ledger.migrate"
 
 
