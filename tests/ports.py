@@ -9,6 +9,8 @@ from pathlib import Path
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 #: Where neither well-known services nor, as a rule, the system's own choices are.
 _LOWEST, _HIGHEST = 15_000, 32_767
+#: Given already: a server that was to have one may not be up yet.
+_given: set[int] = set()
 #: Not that of the tests, which some of them seed.
 _random = random.SystemRandom()
 
@@ -23,11 +25,14 @@ def free_port() -> int:
         highest = min(highest, int(_RANGE.read_text().split()[0]) - 1)
     for _ in range(100 if highest > _LOWEST else 0):
         port = _random.randint(_LOWEST, highest)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

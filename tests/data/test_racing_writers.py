@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from mei.data import candle_import
+from mei.data import candle_import, sqlite_wal
 from mei.data.candle_writer import CandleWriter, Series, open_candle_writer
 from mei.data.funding_writer import FundingRate, FundingWriter
 from mei.data.sqlite_wal import switch_to_wal
@@ -129,7 +128,7 @@ def test_a_switch_to_wal_waits_for_whoever_writes(
             if n_pauses == 3:
                 other.execute("ROLLBACK")
 
-        monkeypatch.setattr(time, "sleep", pause)
+        monkeypatch.setattr(sqlite_wal, "sleep", pause)
         made(path)
     assert n_pauses == 3
     with closing(sqlite3.connect(path)) as database:

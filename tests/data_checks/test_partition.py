@@ -250,6 +250,30 @@ def test_where_no_links_can_be_made_the_month_has_its_name_all_the_same(
     assert len(bench.rows(path)) == month.n_bars
 
 
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EIO])
+def test_without_links_nothing_of_others_is_replaced(
+    bench: Bench, source: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    month, path = june(bench, source)
+
+    def slower(_self: Path, _target: Path) -> None:
+        import_one_more(path)
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "hardlink_to", slower)
+    with partitioning(source, write=False) as db:
+        if code == errno.EIO:
+            with pytest.raises(
+                OutputError, match="must be a file that can be made: Input/output error"
+            ):
+                copy_month(db, path, "1h", month, replace=False)
+            assert len(bench.rows(path)) == 1
+        else:
+            copied = copy_month(db, path, "1h", month, replace=False)
+            assert copied.n_new == month.n_bars
+            assert len(bench.rows(path)) == month.n_bars + 1
+
+
 def test_somebody_who_writes_to_the_month_is_waited_for(bench: Bench, source: Path) -> None:
     month, path = june(bench, source)
     import_one_more(path)

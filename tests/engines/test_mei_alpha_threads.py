@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from mei.engines import mei_alpha as engine
 from mei.model.replay import ReplayResult
 from mei.model.semantics import REFERENCE, STRICT, Semantics
 from tests.oracles.comparison import replay_inputs
 from tests.oracles.mei_alpha.cases import Case, cases
+from tests.oracles.test_mei_alpha_continuation import cut_in_two
 
 
 @pytest.fixture(autouse=True)
 def threads_for_few_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_BARS_A_THREAD", 7)
+    monkeypatch.setattr(engine, "_FIRST_CANDIDATES", 1)
 
 
 def plain(value: Any) -> Any:
@@ -51,6 +54,24 @@ def test_threads_change_nothing(semantics: Semantics, case: Case) -> None:
     alone = everything_of(engine.replay(inputs, configs, semantics))
     for n_threads in (2, 5):
         assert everything_of(engine.replay(inputs, configs, semantics, n_threads)) == alone
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(case=cases(), where=st.floats(0.2, 0.8))
+def test_threads_change_nothing_of_a_run_that_goes_on(case: Case, where: float) -> None:
+    inputs, configs = replay_inputs(case, STRICT)
+    known_ms = np.unique(inputs.candles.open_ms) + inputs.candles.interval_ms
+    cut_ms = int(known_ms[int(len(known_ms) * where)])
+    _, alone, late = cut_in_two(inputs, configs, STRICT, cut_ms)
+    for n_threads in (2, 5):
+        together = engine.replay(late, configs, STRICT, n_threads)
+        assert everything_of(together) == everything_of(alone)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 8])

@@ -107,5 +107,5 @@ def test_killed_again_and_again_by_the_clock(bench: Bench, undisturbed: dict[str
             break
         assert process.returncode == -signal.SIGKILL, said[-2000:]
         assert n_steps(state) >= before + 4
-    assert lives > 3
+    assert lives > 1
     assert same(contents(bench.folder / "artifacts/runs"), undisturbed)

@@ -11,6 +11,7 @@ from mei.workflows.account.flat_now import FlatRequest, flat_now
 from tests.paper_trader.desk import Desk, nothing
 from tests.paper_trader.market import make_market
 from tests.paper_trader.test_export import foreign, row
+from tests.paper_trader.test_flatten import holding
 
 
 def watching(folder: Path, pause_file: str | None) -> Desk:
@@ -70,6 +71,40 @@ def test_flat_now_says_nothing_where_the_trader_watches_the_file_it_writes(tmp_p
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     assert said(desk.request.db, tmp_path / "link" / "pause") == []
     assert said(desk.request.db, None) == []
+
+
+def test_a_folder_that_is_mounted_elsewhere_is_the_same(tmp_path: Path) -> None:
+    desk = watching(tmp_path, str(tmp_path / "pause"))
+    # As the trader in a container sees its folder.
+    with open_trading_db(desk.request.db, create=False) as conn, writing(conn):
+        content = read_trader_state(conn) or {}
+        write_trader_state(conn, content | {"pause_file": "/results/pause"})
+    assert said(desk.request.db, tmp_path / "pause") == []
+    assert len(said(desk.request.db, tmp_path / "other")) == 1
+    (tmp_path / "elsewhere").mkdir()
+    assert len(said(desk.request.db, tmp_path / "elsewhere" / "pause")) == 1
+
+
+def test_what_is_held_is_closed_whatever_the_note_says(tmp_path: Path) -> None:
+    desk, _ = holding(tmp_path)
+    assert desk.state().held()
+    with open_trading_db(desk.request.db, create=False) as conn, writing(conn):
+        write_trader_state(conn, {"told": 5, "pause_file": 7})
+    (line,) = said(desk.request.db, tmp_path / "pause")
+    assert "could not be read" in line
+    assert not desk.state().held()
+
+
+def test_a_trader_of_before_there_were_notes_only_notes(tmp_path: Path) -> None:
+    desk = watching(tmp_path, None)
+    with open_trading_db(desk.request.db, create=False) as conn, writing(conn):
+        content = read_trader_state(conn) or {}
+        del content["pause_file"], content["pause_folder"]
+        write_trader_state(conn, content)
+    desk.restart()
+    desk.trader.open(desk.start_ms)
+    assert desk.audits("PAUSE_FILE_CHANGED") == []
+    assert [one.data for one in desk.audits("PAUSE_FILE_NOTED")] == [{"from": None, "to": ""}]
 
 
 def test_flat_now_warns_where_the_trader_watches_another_file(tmp_path: Path) -> None:

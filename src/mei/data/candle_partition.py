@@ -7,6 +7,7 @@ month (UTC) it opens in.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -41,6 +42,8 @@ _CREATE = (
 #: When a row was written is no part of a bar.
 _NO_VALUE = ("updated_at",)
 _BUSY_S = 60.0
+#: What file systems without links say.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Month(NamedTuple):
@@ -167,8 +170,14 @@ def _named(fresh: Path, path: Path) -> bool:
     except FileExistsError:
         _clear(fresh)
         return False
-    except OSError:
-        # A file system without links.
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise OutputError(
+                f"{path}: must be a file that can be made: {error.strerror}; check the disk and run it again"
+            ) from None
+        if path.exists():
+            _clear(fresh)
+            return False
         fresh.rename(path)
         return True
     fresh.unlink()

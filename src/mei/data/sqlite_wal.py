@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import time
+from time import monotonic, sleep
 from typing import Final
 
 #: How long to wait for others who use the file, and between two tries, s.
@@ -18,13 +18,13 @@ def switch_to_wal(database: sqlite3.Connection) -> None:
     SQLite does not wait here, whatever the timeout of the connection: it is asked again until nobody else uses the
     file, half a minute at most. Raises sqlite3.Error.
     """
-    deadline_s = time.monotonic() + _WAIT_S
+    deadline_s = monotonic() + _WAIT_S
     while True:
         try:
             database.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _TAKEN or time.monotonic() > deadline_s:
+            if error.sqlite_errorcode & 0xFF not in _TAKEN or monotonic() > deadline_s:
                 raise
-            time.sleep(_PAUSE_S)
+            sleep(_PAUSE_S)
         else:
             return

@@ -91,6 +91,8 @@ _BANK_BARS = 1024
 _BARS_A_THREAD = 20_000
 #: Shares of the bars for each thread: cores are not equally fast, nor equally free.
 _SHARES_A_THREAD = 4
+#: Candidates there is room for at first, and no less than for every fourth bar; it grows by screening again.
+_FIRST_CANDIDATES = 1024
 #: Trades the log holds at first; it grows by running again.
 _FIRST_LOG = 4096
 _SLOPE = "thresholds.entry.slow_drift_slope_window"
@@ -224,6 +226,10 @@ def indicators_of(market: Market, configs: SymbolConfigs, n_threads: int = 1) ->
         return whole[:, :n_past].copy()
 
     n_threads = _worth(n_threads, len(market.main))
+    if n_threads > 1:
+        # No bar: compiled here and now, where an interrupt is heard, not in every thread.
+        some = each[market.names[0]]
+        fill(market.main, rows, np.zeros((N_COLUMNS, 2)), 1, 0, 0, 0, some, states[0])
     return Indicators(rows, _side_by_side(bank_of, range(len(market.names)), n_threads), states)
 
 
@@ -249,14 +255,15 @@ def screen(
         for number, record in enumerate(records)
         if market.symbols["is_traded"][number]
     }
-    bind_cpu(screen_main_bars)  # once, before threads ask for it
+
+    def screened(share: Sequence[_Stretch]) -> tuple[Any, Any]:
+        return _screen_share(market, found.rows, steps, symbols, screens, share)
+
     n_threads = _worth(n_threads, len(market.main))
-    shares = _shares(symbols, list(screens), n_threads)
-    parts = _side_by_side(
-        lambda share: _screen_share(market, found.rows, steps, symbols, screens, share),
-        shares,
-        n_threads,
-    )
+    if n_threads > 1:
+        # As above.
+        screened([_Stretch(number, 0, 0) for number in list(screens)[:1]])
+    parts = _side_by_side(screened, _shares(symbols, list(screens), n_threads), n_threads)
     gates = sum((part[1] for part in parts), np.zeros(len(GATES), dtype=np.int64))
     none = np.empty(0, dtype=CANDIDATE_DTYPE)
     candidates = parts[0][0] if len(parts) == 1 else np.concatenate([none, *(p[0] for p in parts)])
@@ -309,7 +316,7 @@ def _screen_share(
 ) -> tuple[Any, Any]:
     """Candidates of a share of the bars, by symbol and time, and its gate counters."""
     own = symbols.copy()
-    size = max(1024, sum(stretch.end - stretch.first for stretch in share) // 4)
+    size = max(_FIRST_CANDIDATES, sum(stretch.end - stretch.first for stretch in share) // 4)
     while True:
         candidates = np.empty(size, dtype=CANDIDATE_DTYPE)
         gates = np.zeros(len(GATES), dtype=np.int64)

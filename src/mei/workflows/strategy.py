@@ -38,8 +38,8 @@ class BacktestStrategy(Protocol):
     def headlines(self) -> list[str]:
         """What a replay says about the settings before it starts, a line each."""
 
-    def prepare(self, symbols: Sequence[str]) -> None:
-        """Complete the settings for the symbols of the run."""
+    def prepare(self, symbols: Sequence[str], *, tells: bool = True) -> None:
+        """Complete the settings for the symbols of the run, and say which were for others."""
 
     def with_swept(self, values: Mapping[str, float]) -> tuple[BacktestStrategy, list[str]]:
         """A copy with the values of dotted paths set, and the paths it does not know."""
@@ -180,10 +180,11 @@ class _MeiAlpha:
             f"fee_bps={FEE_RATE * 1e4:.2f} (fixed)",
         ]
 
-    def prepare(self, symbols: Sequence[str]) -> None:
+    def prepare(self, symbols: Sequence[str], *, tells: bool = True) -> None:
         if self._semantics.symbol_layer == "always" and self._layers.symbols:
             self._take_layers(symbols)
-            self._tell_unmatched(symbols)
+            if tells:
+                self._tell_unmatched(symbols)
 
     def _take_layers(self, symbols: Sequence[str]) -> None:
         if self._semantics.symbol_layer == "alone":
@@ -364,7 +365,7 @@ class _MomentumBreakout:
             f"fee_bps={self._costs.fee_bps:.2f}, slippage_bps={self._costs.slippage_bps:.2f}",
         ]
 
-    def prepare(self, symbols: Sequence[str]) -> None:
+    def prepare(self, symbols: Sequence[str], *, tells: bool = True) -> None:
         """Nothing: every symbol has the same settings."""
 
     def with_swept(self, values: Mapping[str, float]) -> tuple[BacktestStrategy, list[str]]:

@@ -118,8 +118,6 @@ def _close_paper(
             "a paper trader with another database holds what it held"
         )
         return True
-    if request.pause_file is not None:
-        _warn_of_pause_file(path, request.pause_file, say)
     closed = close_paper(path, reason=request.reason, now_ms=now_ms, meta=_META)
     for one in closed:
         if one.is_priced:
@@ -130,14 +128,16 @@ def _close_paper(
             say(f"paper: {one.symbol}: closed, at no price: {path} tells none")
     if not closed:
         say(f"paper: nothing is open in {path}")
+    if request.pause_file is not None:
+        _warn_of_pause_file(path, request.pause_file, say)
     return True
 
 
 def _warn_of_pause_file(path: str, pause_file: str, say: Callable[[str], None]) -> None:
-    """Say that the trader may go on; whatever comes of it, what it holds is closed."""
+    """Say that the trader may go on. Not before what it holds is closed: nothing may come between."""
     try:
         warning = pause_file_warning(path, pause_file)
-    except MeiError as error:
+    except (MeiError, TypeError, ValueError) as error:
         warning = f"which pause file the trader watches could not be read: {error}"
     if warning is not None:
         say(f"paper: WARNING: {warning}")

@@ -27,6 +27,7 @@ from mei.data.trading_db import (
 )
 from mei.model import faults
 from mei.rules.mei_alpha.book import FEE_RATE
+from mei.workflows.paper.request import folder_id
 from mei.workflows.paper.risk import memory_of
 from mei.workflows.paper.state import PaperState, closed, row_of, state_of
 
@@ -91,19 +92,24 @@ def pause_file_warning(db_path: str | Path, pause_file: str) -> str | None:
     """One line where the trader of a database does not watch this pause file, or where that is not known; None where it
     does. DataError for a file that is no trading database."""
     with open_trading_db(db_path, create=False, read_only=True) as conn:
-        watched = memory_of(read_trader_state(conn)).pause_file
+        memory = memory_of(read_trader_state(conn))
+    watched = memory.pause_file
     if watched is None:
         return f"which pause file the trader of {db_path} watches is not known: see that it stops (GET /state)"
     if not watched:
         return (
             f"the trader of {db_path} watches no pause file (AI_QUANT_KILL_SWITCH_FILE): it goes on"
         )
-    if realpath(watched) != realpath(pause_file):
-        return (
-            f"the trader of {db_path} watches another pause file, {watched} (as it sees its files), not "
-            f"{realpath(pause_file)}: see that it stops (GET /state)"
-        )
-    return None
+    path = Path(pause_file).absolute()
+    # A container sees the same folder under another path.
+    noted = (memory.pause_folder, Path(watched).name)
+    is_same = memory.pause_folder and (folder_id(path.parent), path.name) == noted
+    if is_same or realpath(watched) == realpath(pause_file):
+        return None
+    return (
+        f"the trader of {db_path} watches another pause file, {watched} (as it sees its files), not "
+        f"{realpath(pause_file)}: see that it stops (GET /state)"
+    )
 
 
 def _close_state(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mei.data.trading_db import PAPER_DB
 from mei.model.errors import ConfigError
@@ -49,6 +50,11 @@ class PaperRequest:
         """Absolute path of the pause file; empty where there is none."""
         return "" if self.pause_file is None else os.path.abspath(self.pause_file)  # noqa: PTH100 — its link is kept
 
+    @property
+    def watched_folder(self) -> str:
+        """The `folder_id` of the pause file's folder; empty where there is none."""
+        return "" if self.pause_file is None else folder_id(Path(self.watched_file).parent)
+
     def check(self) -> None:
         """Raise ConfigError for numbers that no trader can have."""
         if not self.initial_balance_usd > 0.0:
@@ -61,3 +67,12 @@ class PaperRequest:
         ):
             if not 0.0 <= value <= 100.0:
                 raise ConfigError(f"{name} must be 0 (none) to 100 percent, was {value}")
+
+
+def folder_id(path: Path) -> str:
+    """What tells a folder from all others of a machine, whatever path it is mounted at; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"

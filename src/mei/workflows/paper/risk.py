@@ -24,7 +24,8 @@ class Memory:
     for, else empty. is_halted: no step was taken since halt_all. day: UTC day (number since the epoch) of the newest
     point, day_start_usd: equity it began with. last_usd: newest point. peak_usd: highest point, or the one of the last
     resume. mode: as last told. series: labels of the bars, main, exit, entry. told: bars found late or changed.
-    pause_file: absolute path of the one that is watched, empty = none is, None = not noted.
+    pause_file: absolute path of the one that is watched, empty = none is, None = not noted; pause_folder: see
+    `request.folder_id`.
     """
 
     kill: str = ""
@@ -39,6 +40,7 @@ class Memory:
     series: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     pause_file: str | None = None
+    pause_folder: str = ""
 
     def plain(self) -> dict[str, Any]:
         """As JSON carries it."""
@@ -66,7 +68,7 @@ def memory_of(content: Mapping[str, Any] | None) -> Memory:
     """From what `plain` gave; None = nothing remembered."""
     known = {field.name for field in fields(Memory)}
     found = {name: value for name, value in (content or {}).items() if name in known}
-    found |= {name: tuple(found[name]) for name in ("series", "told") if name in found}
+    found |= {name: tuple(found[name] or ()) for name in ("series", "told") if name in found}
     return Memory(**found)
 
 

@@ -133,7 +133,8 @@ class PaperTrader:
                 if loaded.config_id != state.config_id:
                     state = self._changed_while_down(conn, state, memory, now_ms)
                 self._note_pause_file(conn, now_ms)
-        loaded.strategy.prepare(tuple(state.symbols))
+        # The candles may hold symbols that the state has not seen yet: the next step says what is without effect.
+        loaded.strategy.prepare(tuple(state.symbols), tells=False)
         self._settled = loaded
         self._is_open = True
         self._tell(summary(self.warm_up(state)))
@@ -300,6 +301,7 @@ class PaperTrader:
             last_usd=usd,
             peak_usd=usd,
             pause_file=request.watched_file,
+            pause_folder=request.watched_folder,
         )
         rows, ids = books.brought_rows(state)
         at = stamp_text(now_ms)
@@ -451,10 +453,14 @@ class PaperTrader:
     def _note_pause_file(self, conn: sqlite3.Connection, now_ms: int) -> None:
         """Which one is watched: who writes it can tell whether it is the same (flat_now)."""
         memory, path = memory_of(read_trader_state(conn)), self._request.watched_file
+        noted = replace(memory, pause_file=path, pause_folder=self._request.watched_folder)
+        events = []
         if memory.pause_file != path:
-            data = {"from": memory.pause_file, "to": path}
-            memory = replace(memory, pause_file=path)
-            self._remember(conn, memory, now_ms, Event("PAUSE_FILE_CHANGED", "info", data))
+            # One that was never noted, as before there were notes, need not be another one.
+            name = "PAUSE_FILE_NOTED" if memory.pause_file is None else "PAUSE_FILE_CHANGED"
+            events = [Event(name, "info", {"from": memory.pause_file, "to": path})]
+        if noted != memory:
+            self._remember(conn, noted, now_ms, *events)
 
     def _told_mode(
         self,
