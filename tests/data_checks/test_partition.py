@@ -25,7 +25,7 @@ from mei.data.candle_import import write_bars
 from mei.data.candle_partition import copy_month, delete_month, months_before, partitioning
 from mei.model import faults
 from mei.model.bars import BAR_DTYPE
-from mei.model.errors import DataError, MeiError
+from mei.model.errors import DataError, MeiError, OutputError
 from tests.data_checks.conftest import Bench, bar, ms
 from tests.workflows.databases import HOUR_MS, START_MS, write_candles
 
