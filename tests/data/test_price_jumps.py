@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 from mei.data.price_jumps import (
     Jump,
+    JumpCount,
     JumpTally,
     Spike,
     count_jumps,
@@ -50,12 +54,16 @@ def flat(opens_and_closes: list[tuple[float, float]], hours: list[int] | None = 
 
 
 def jumps_of(bars: BarArray, step_ms: int = HOUR_MS) -> list[Jump]:
-    return price_jumps(bars["timestamp"], bars["open"], bars["close"], step_ms)
+    return list(price_jumps(bars["timestamp"], bars["open"], bars["close"], step_ms))
+
+
+def count_of(bars: BarArray) -> JumpCount:
+    return count_jumps(price_jumps(bars["timestamp"], bars["open"], bars["close"], HOUR_MS))
 
 
 def spikes_of(bars: BarArray, step_ms: int = HOUR_MS) -> list[Spike]:
     columns = (bars[name] for name in ("timestamp", "open", "high", "low", "close"))
-    return price_spikes(*columns, step_ms)
+    return list(price_spikes(*columns, step_ms))
 
 
 def candles(**of_symbols: BarArray) -> Candles:
@@ -117,7 +125,7 @@ def test_the_largest_and_smallest_numbers_are_judged_in_silence() -> None:
     bars = flat([(1e308, 1e308)] * 3)
     bars["low"][1] = 1e-308
     assert spikes_of(bars) == [Spike(at(1), 1e-308, 1e308)]
-    assert count_jumps(jumps_of(bars)).describe() == ""
+    assert count_of(bars).describe() == ""
     assert len(notes(AAA=bars)) == 1
 
 
@@ -208,12 +216,87 @@ def test_blocks_are_counted_as_the_whole(n_rows: int) -> None:
     tally = JumpTally(HOUR_MS, lambda open_ms: open_ms < at(5))
     blocks = [bars[first : first + n_rows] for first in range(0, len(bars), n_rows)]
     assert np.concatenate(list(tally.watch(blocks))).tolist() == bars.tolist()
-    assert tally.count == count_jumps(jumps_of(bars)[:2])
+    assert tally.count == count_of(bars[:5])
     assert tally.count.n_jumps == 2
     assert tally.count.describe() == (
         "2 price jumps, the first 2023-03-24T13:00:00Z from 1 to 2, the largest 2023-03-24T15:00:00Z from 2 to 40 "
         "(check whether two markets were glued together)"
     )
+
+
+def wide_wicks(n_bars: int) -> BarArray:
+    """Highs that are far from everything but each other: no spike among them."""
+    bars = flat([(1.0, 1.0)] * n_bars)
+    bars["high"] = 9.0
+    return bars
+
+
+def two_scales(n_bars: int) -> BarArray:
+    """A jump between any two bars."""
+    return flat([(price, price) for price in (1.0, 100.0) * (n_bars // 2)])
+
+
+def every_other_a_spike(n_bars: int) -> BarArray:
+    bars = flat([(1.0, 1.0)] * n_bars)
+    bars["low"][1::2] = 0.1
+    return bars
+
+
+def two_scales_with_holes(n_bars: int) -> BarArray:
+    hours = [number + number // 3 for number in range(n_bars)]
+    return flat([(price, price) for price in (1.0, 100.0) * (n_bars // 2)], hours)
+
+
+def _n_calls(ask: Callable[[], object]) -> int:
+    """How many functions Python calls, those of C included, to answer."""
+    calls = 0
+
+    def count(_frame: object, event: str, _of: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        ask()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "bars_of", [wide_wicks, two_scales, every_other_a_spike, two_scales_with_holes]
+)
+def test_far_prices_are_not_looked_at_one_by_one(bars_of: Callable[[int], BarArray]) -> None:
+    few, many = bars_of(60), bars_of(6_000)
+    of_few, of_many = (
+        _n_calls(partial(jump_notes, candles(AAA=bars), ("AAA",), at(10_000), "x"))
+        for bars in (few, many)
+    )
+    assert of_many == of_few
+    of_few, of_many = (_n_calls(partial(_tallied, bars)) for bars in (few, many))
+    assert of_many == of_few
+
+
+def _tallied(bars: BarArray) -> None:
+    list(JumpTally(HOUR_MS, lambda opens_ms: opens_ms > at(7)).watch([bars]))
+
+
+def test_the_furthest_are_told_in_order_of_time() -> None:
+    bars = flat([(price, price) for price in (1.0, 3.0, 3.0, 30.0, 3.0, 60.0)])
+    found = price_jumps(bars["timestamp"], bars["open"], bars["close"], HOUR_MS)
+    assert [jump.at_ms for jump in found.furthest(2)] == [at(3), at(5)]
+    assert [jump.at_ms for jump in found.furthest(9)] == [at(1), at(3), at(4), at(5)]
+    assert found.furthest(0) == []
+    assert (found.first(), found.largest()) == (jumps_of(bars)[0], jumps_of(bars)[-1])
+
+
+def test_a_hole_of_all_time_is_a_hole() -> None:
+    bars = flat([(1.0, 1.0), (49.0, 49.0), (9_000.0, 9_000.0)], [0, 1, 2])
+    bars["timestamp"][0] = -(2**63)
+    assert [jump.open_px for jump in jumps_of(bars)] == [9_000.0]
+    bars["open"][1] = 51.0
+    first_ms, at_ms, _, _, hole_ms = jumps_of(bars)[0]
+    assert (first_ms, at_ms, hole_ms) == (-(2**63), at(1), at(1) + 2**63 - HOUR_MS)
 
 
 def test_the_sample_of_make_run_has_none() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mei.data.candle_health import Window, candle_health
 from tests.data_checks.conftest import Bench, bar, ms
 from tests.tools.loading import TOOLS
 from tests.workflows.databases import HOUR_MS
@@ -144,6 +145,49 @@ def test_a_wrong_high_is_a_warning(bench: Bench) -> None:
     ]
     assert "1 bars have a high or low more than a factor 3 from all prices around it" in bench.err
     assert "2026-03-09T17:00:00Z at 70, around it 2 (check for a wrong price)" in bench.err
+
+
+@pytest.mark.parametrize("gone", [("o", "h", "l", "c"), ("h",)])
+def test_a_table_without_prices_is_checked_without_them(
+    bench: Bench, gone: tuple[str, ...]
+) -> None:
+    path = bench.candles("candles_1h.db", [priced(t, 1.0 + 9.0 * (t > FIRST)) for t in opens([3])])
+    with sqlite3.connect(path) as database:
+        for name in gone:
+            database.execute(f"ALTER TABLE candles DROP COLUMN {name}")
+    database.close()
+    _, series = check(bench)
+    assert (series["status"], series["missing_bars"]) == ("WARN", 1)
+    assert not [name for name in series if "price" in name]
+    note = f"prices are not looked at: the table candles has no {', '.join(gone)}"
+    assert bench.json()["dbs"][0]["note"] == note
+    assert bench.err.splitlines()[0] == f"[note] candles_dbs/candles_1h.db: {note}"
+
+
+def test_each_bar_of_the_window_is_read_once(bench: Bench) -> None:
+    path = bench.candles("candles_1h.db", [bar("BTC", t) for t in opens([3])])
+    asked: list[str] = []
+    with candle_health(str(path)) as health:
+        health.database.set_trace_callback(asked.append)
+        seen = health.look_at("BTC", "1h", Window(NOW, DAY_MS, 0))
+    assert (seen.n_missing, len(seen.gaps)) == (2, 2)
+    # The newest bars, and those of the window.
+    assert len(asked) == 2
+
+
+def test_a_time_between_two_ms_fails_in_the_window_alone(bench: Bench) -> None:
+    bars = [priced(t, 1.0 if t >= FIRST else 90.0) for t in opens(first=FIRST - HOUR_MS)]
+    path = bench.candles("candles_1h.db", bars)
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE candles SET t = t + 0.5 WHERE t < {FIRST}")
+    database.close()
+    assert check(bench)[1]["status"] == "OK"
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE candles SET t = t + 0.5 WHERE t = {FIRST}")
+    database.close()
+    assert bench.run("check_candle_dbs", f"--now-ms {NOW}") == 2
+    error = bench.json()["dbs"][0]["error"]
+    assert f"t must be an integer (epoch ms), found {FIRST}.5 of BTC (1h)" in error
 
 
 def test_prices_that_are_no_numbers_are_not_judged(bench: Bench) -> None:

@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mei.data.candle_db import TABLE, interval_ms_or_zero
-from mei.data.price_jumps import Jump, Spike, price_jumps, price_spikes
+from mei.data.price_jumps import Found, Jump, Spike, price_jumps, price_spikes
 from mei.data.sqlite_file import reading, shown, symbols_in
 from mei.data.stamps import grid_offset_ms
 from mei.model.bars import IntArray
 from mei.model.errors import DataError
 
 _PRICES = ("o", "h", "l", "c")
-_COLUMNS = ("symbol", "interval", "t", "t_close", *_PRICES)
-_PRICE_DTYPE = np.dtype([("t", "<i8"), *((name, "<f8") for name in _PRICES)])
+_COLUMNS = ("symbol", "interval", "t", "t_close")
+_BAR_DTYPE = np.dtype([("t", "<i8"), ("is_ms", "?"), *((name, "<f8") for name in _PRICES)])
 #: Among so many of the newest rows the newest closed bar is looked for (specification part 3, section 8).
 _N_NEWEST = 5
 
@@ -58,7 +58,7 @@ class SymbolHealth(NamedTuple):
     newest_ms: open of its newest bar, None when it has none. seen_ms: close of the newest closed bar, or else
     newest_ms. n_expected: bars that must be in the window; gaps: those of them that are not, in order of time.
     n_off_grid: bars of the window that open elsewhere than the interval says. jumps, spikes: of prices, onto
-    bars of the window, in order of time.
+    bars of the window; None when the table has no prices.
     """
 
     symbol: str
@@ -68,15 +68,16 @@ class SymbolHealth(NamedTuple):
     n_missing: int
     gaps: tuple[Gap, ...]
     n_off_grid: int
-    jumps: tuple[Jump, ...] = ()
-    spikes: tuple[Spike, ...] = ()
+    jumps: Found[Jump] | None
+    spikes: Found[Spike] | None
 
 
 class CandleHealth(NamedTuple):
-    """An open candle database."""
+    """An open candle database. lacking: columns of prices that it has not; without one, no price is looked at."""
 
     path: str
     database: sqlite3.Connection
+    lacking: tuple[str, ...]
 
     def symbols_by_interval(self) -> dict[str, list[str]]:
         """Which symbols have bars of which label. DataError for a label or a symbol that is no text."""
@@ -102,10 +103,12 @@ class CandleHealth(NamedTuple):
         closed_by_ms = window.now_ms - window.grace_ms
         closes = [close for _, close in newest if close is not None and close <= closed_by_ms]
         newest_ms = newest[0][0] if newest else None
-        opens = self._opens(symbol, interval, first_ms, last_ms)
+        bars = self._bars(symbol, interval, first_ms, last_ms)
+        # Two bars of one open, where the table allows it, are one bar that is there.
+        o, h, l, c = (bars[name] for name in _PRICES)  # noqa: E741 (as the columns are called)
+        opens = np.unique(bars["t"][bars["t"] >= first_ms])
         is_on_grid = (opens - first_ms) % step_ms == 0
         gaps = tuple(_gaps(opens[is_on_grid], first_ms, last_ms, step_ms))
-        bars = self._bars(symbol, interval, first_ms, last_ms)
         return SymbolHealth(
             symbol,
             newest_ms,
@@ -114,8 +117,8 @@ class CandleHealth(NamedTuple):
             sum(gap.n_bars for gap in gaps),
             gaps,
             int(np.count_nonzero(~is_on_grid)),
-            tuple(price_jumps(bars["t"], bars["o"], bars["c"], step_ms)),
-            tuple(price_spikes(bars["t"], bars["o"], bars["h"], bars["l"], bars["c"], step_ms)),
+            None if self.lacking else price_jumps(bars["t"], o, c, step_ms),
+            None if self.lacking else price_spikes(bars["t"], o, h, l, c, step_ms),
         )
 
     def _newest(self, symbol: str, interval: str) -> list[tuple[int, int | None]]:
@@ -131,38 +134,48 @@ class CandleHealth(NamedTuple):
                 )
         return rows
 
-    def _opens(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> IntArray:
-        rows = self.database.execute(
-            f"SELECT DISTINCT t FROM {TABLE} WHERE symbol = ? AND interval = ? AND t BETWEEN ? AND ? ORDER BY t",
-            (symbol, interval, from_ms, to_ms),
-        ).fetchall()
-        if any(not isinstance(t, int) for (t,) in rows):
-            found = next(t for (t,) in rows if not isinstance(t, int))
-            raise DataError(
-                f"{self.path}: t must be an integer (epoch ms), found {shown(found)} of {symbol} ({interval}); correct "
-                "the row or import it again"
-            )
-        return np.array(rows, dtype=np.int64).reshape(-1)
-
     def _bars(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> npt.NDArray[Any]:
-        """Bars that open in from_ms..to_ms and the one before them; NaN for a price that is no number."""
-        numbers = ", ".join(
-            f"CASE WHEN typeof({name}) IN ('real', 'integer') THEN {name} END" for name in _PRICES
+        """Bars that open in from_ms..to_ms and the one before them; NaN for a price that is no number.
+
+        DataError for a time in from_ms..to_ms that is no integer.
+        """
+        prices = ", ".join(
+            "NULL"
+            if self.lacking
+            else f"CASE WHEN typeof({name}) IN ('real', 'integer') THEN {name} END"
+            for name in _PRICES
         )
         of_series = "symbol = ?1 AND interval = ?2"
         rows = self.database.execute(
-            f"SELECT t, {numbers} FROM {TABLE} WHERE {of_series} AND t <= ?4 AND typeof(t) = 'integer' AND t >= "
-            f"coalesce((SELECT max(t) FROM {TABLE} WHERE {of_series} AND t < ?3), ?3) ORDER BY t",
+            f"SELECT CAST(t AS INTEGER), typeof(t) = 'integer', {prices} FROM {TABLE} WHERE {of_series} AND t <= ?4 "
+            f"AND t >= coalesce((SELECT max(t) FROM {TABLE} WHERE {of_series} AND t < ?3), ?3) ORDER BY t",
             (symbol, interval, from_ms, to_ms),
         )
-        return np.fromiter(rows, dtype=_PRICE_DTYPE)
+        bars: npt.NDArray[Any] = np.fromiter(rows, dtype=_BAR_DTYPE)
+        if not bars["is_ms"].all():
+            self._refuse_no_ms(symbol, interval, from_ms, to_ms)
+            bars = bars[bars["is_ms"]]
+        return bars
+
+    def _refuse_no_ms(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> None:
+        found = self.database.execute(
+            f"SELECT t FROM {TABLE} WHERE symbol = ? AND interval = ? AND t BETWEEN ? AND ? AND "
+            "typeof(t) <> 'integer' ORDER BY t LIMIT 1",
+            (symbol, interval, from_ms, to_ms),
+        ).fetchone()
+        if found is not None:
+            raise DataError(
+                f"{self.path}: t must be an integer (epoch ms), found {shown(found[0])} of {symbol} ({interval}); "
+                "correct the row or import it again"
+            )
 
 
 @contextmanager
 def candle_health(path: str) -> Iterator[CandleHealth]:
     """Open the candle database `path` to look at it. DataError, naming the file, when it cannot be read."""
     with reading(path, TABLE, _COLUMNS, "candle database") as database:
-        yield CandleHealth(path, database)
+        there = {row[1].lower() for row in database.execute(f"PRAGMA table_info({TABLE})")}
+        yield CandleHealth(path, database, tuple(name for name in _PRICES if name not in there))
 
 
 def label_of_file(path: str) -> str | None:

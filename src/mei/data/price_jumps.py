@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from mei.data.stamps import length_text, time_text
 from mei.model.bars import BarArray, FloatArray, IntArray
@@ -27,6 +29,8 @@ _MOST_FACTOR = 50.0
 SPIKE_FACTOR = 3.0
 
 _HOUR_MS = 3_600_000
+
+_BoolArray = npt.NDArray[np.bool_]
 
 
 class Jump(NamedTuple):
@@ -66,14 +70,72 @@ class Spike(NamedTuple):
         return f"{time_text(self.at_ms)} at {self.px:.8g}, around it {self.near_px:.8g}"
 
 
+_One = TypeVar("_One", Jump, Spike)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found(Generic[_One]):
+    """Jumps, or spikes, as numbers: every bar may be one, so an object is made of those alone that are asked for.
+
+    rows: of the bar before each, ascending; at_ms: as of the objects, epoch ms UTC; factors: as of the objects. All
+    of shape (n,). make: the object of a row.
+    """
+
+    rows: IntArray
+    at_ms: IntArray
+    factors: FloatArray
+    make: Callable[[int], _One]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[_One]:
+        return map(self.make, self.rows.tolist())
+
+    def kept(self, is_kept: _BoolArray) -> Found[_One]:
+        """Those for which `is_kept`, of shape (n,), holds."""
+        return Found(self.rows[is_kept], self.at_ms[is_kept], self.factors[is_kept], self.make)
+
+    def first(self) -> _One | None:
+        """The one of the earliest time; None when there is none."""
+        return self.make(int(self.rows[np.argmin(self.at_ms)])) if len(self) else None
+
+    def largest(self) -> _One | None:
+        """The one of the largest factor, of several the earliest row; None when there is none."""
+        return self.make(int(self.rows[np.argmax(self.factors)])) if len(self) else None
+
+    def furthest(self, at_most: int) -> list[_One]:
+        """Those of the largest factors, in order of their rows."""
+        places = np.argsort(-self.factors, kind="stable")[:at_most]
+        return [self.make(row) for row in np.sort(self.rows[places]).tolist()]
+
+
 def price_jumps(
     open_ms: IntArray, open_px: FloatArray, close_px: FloatArray, step_ms: int
-) -> list[Jump]:
-    """The jumps of one series of bars of `step_ms`, ascending. Prices that are not above 0 are passed over."""
-    return [
-        _jump(open_ms, open_px, close_px, step_ms, row)
-        for row in _jump_rows(open_ms, open_px, close_px, step_ms)
-    ]
+) -> Found[Jump]:
+    """The jumps of series of bars of `step_ms`, of which each ascends. Prices that are not above 0 are passed over.
+
+    From a bar to one that opens no later, as from one series to the next, there is no jump.
+    """
+
+    def jump(row: int) -> Jump:
+        before_ms, at_ms = int(open_ms[row]), int(open_ms[row + 1])
+        hole_ms = max(at_ms - before_ms - step_ms, 0)
+        return Jump(before_ms, at_ms, float(close_px[row]), float(open_px[row + 1]), hole_ms)
+
+    if step_ms <= 0 or len(open_ms) < 2:
+        return Found(_NO_ROWS, _NO_ROWS, _NO_FACTORS, jump)
+    with np.errstate(over="ignore"):
+        before, after = close_px[:-1], open_px[1:]
+        # Few rows get beyond this line, mostly.
+        rows = np.flatnonzero((after > JUMP_FACTOR * before) | (before > JUMP_FACTOR * after))
+        is_judged = _is_price(before[rows]) & _is_price(after[rows])
+        rows = rows[is_judged & (open_ms[rows + 1] > open_ms[rows])]
+        before, after = before[rows], after[rows]
+        factors = np.maximum(before / after, after / before)
+    is_jump = factors > _factors_over(open_ms[rows], open_ms[rows + 1], step_ms)
+    rows = rows[is_jump]
+    return Found(rows, open_ms[rows + 1], factors[is_jump], jump)
 
 
 def price_spikes(
@@ -83,10 +145,28 @@ def price_spikes(
     low_px: FloatArray,
     close_px: FloatArray,
     step_ms: int,
-) -> list[Spike]:
-    """The spikes of one series of bars of `step_ms`, ascending: of bars with a neighbour on both sides alone."""
+) -> Found[Spike]:
+    """The spikes of series of bars of `step_ms`, of which each ascends: of bars with a neighbour on both sides."""
     columns = (open_px, high_px, low_px, close_px)
-    return [spike for _, spike in _spikes(open_ms, columns, step_ms)]
+
+    def spike(row: int) -> Spike:
+        sides = _sides(columns, np.array([row]))
+        return Spike(int(open_ms[row + 1]), float(sides.px[0]), float(sides.near_px[0]))
+
+    if step_ms <= 0 or len(open_ms) < 3:
+        return Found(_NO_ROWS, _NO_ROWS, _NO_FACTORS, spike)
+    with np.errstate(over="ignore"):
+        is_far = high_px > SPIKE_FACTOR * np.maximum(open_px, close_px)
+        is_far |= SPIKE_FACTOR * low_px < np.minimum(open_px, close_px)
+    rows = np.flatnonzero(is_far[1:-1])
+    for bar in (0, 1):
+        rows = rows[open_ms[rows + bar + 1] - open_ms[rows + bar] == step_ms]
+    for column in columns:
+        for bar in (0, 1, 2):
+            rows = rows[_is_price(column[rows + bar])]
+    sides = _sides(columns, rows)
+    rows = rows[sides.is_out]
+    return Found(rows, open_ms[rows + 1], sides.factors[sides.is_out], spike)
 
 
 def jump_notes(candles: Candles, symbols: Sequence[str], to_ms: int, what: str) -> list[str]:
@@ -95,26 +175,26 @@ def jump_notes(candles: Candles, symbols: Sequence[str], to_ms: int, what: str) 
     symbols: those that count. what: the candles, for people. Bars before the start of a run count, too: indicators
     are made of them.
     """
-    step_ms, open_ms = candles.interval_ms, candles.open_ms
-    opens, closes = candles.open, candles.close
-    rows = _jump_rows(open_ms, opens, closes, step_ms)
-    all_jumps = [(row, _jump(open_ms, opens, closes, step_ms, row)) for row in rows]
-    all_spikes = _spikes(open_ms, (opens, candles.high, candles.low, closes), step_ms)
-    jumps = _named(all_jumps, 2, candles, symbols, to_ms)
-    spikes = _named(all_spikes, 3, candles, symbols, to_ms)
+    open_ms, opens, closes = candles.open_ms, candles.open, candles.close
+    all_jumps = price_jumps(open_ms, opens, closes, candles.interval_ms)
+    columns = (opens, candles.high, candles.low, closes)
+    all_spikes = price_spikes(open_ms, *columns, candles.interval_ms)
+    jumps = all_jumps.kept(_counts(all_jumps, 2, candles, symbols, to_ms))
+    spikes = all_spikes.kept(_counts(all_spikes, 3, candles, symbols, to_ms))
     of_all = f"of {len(symbols)} symbols"
     notes = []
     if jumps:
         notes.append(
-            f"{what} must be of one market for each symbol; {_n_symbols(jumps)} {of_all} jump, {len(jumps)} times, "
-            f"from a close to an open more than a factor {JUMP_FACTOR:g} away ({_first_and_largest(jumps)}): check "
-            "whether two markets were glued together, and import one of them alone"
+            f"{what} must be of one market for each symbol; {_n_symbols(jumps, candles)} {of_all} jump, {len(jumps)} "
+            f"times, from a close to an open more than a factor {JUMP_FACTOR:g} away "
+            f"({_first_and_largest(jumps, candles)}): check whether two markets were glued together, and import one of "
+            "them alone"
         )
     if spikes:
         notes.append(
-            f"{what} must have prices that were traded; {_n_symbols(spikes)} {of_all} have a high or low, "
+            f"{what} must have prices that were traded; {_n_symbols(spikes, candles)} {of_all} have a high or low, "
             f"{len(spikes)} in all, more than a factor {SPIKE_FACTOR:g} from all prices around it "
-            f"({_first_and_largest(spikes)}): check for a wrong price"
+            f"({_first_and_largest(spikes, candles)}): check for a wrong price"
         )
     return notes
 
@@ -139,20 +219,16 @@ class JumpCount(NamedTuple):
         return f"{found} (check whether two markets were glued together)"
 
 
-def count_jumps(jumps: Sequence[Jump]) -> JumpCount:
-    """Ascending jumps, summed up."""
-    return JumpCount(
-        len(jumps),
-        jumps[0] if jumps else None,
-        max(jumps, key=lambda jump: jump.factor, default=None),
-    )
+def count_jumps(jumps: Found[Jump]) -> JumpCount:
+    """The jumps of one series, summed up."""
+    return JumpCount(len(jumps), jumps.first(), jumps.largest())
 
 
 class JumpTally:
     """Counts the jumps in passing blocks of which the later bar fits."""
 
-    def __init__(self, step_ms: int, fits: Callable[[int], bool]) -> None:
-        """fits: whether a bar of this open (epoch ms UTC) is one that counts."""
+    def __init__(self, step_ms: int, fits: Callable[[IntArray], _BoolArray]) -> None:
+        """fits: whether each bar of these opens (epoch ms UTC) is one that counts."""
         self.count = JumpCount(0, None, None)
         self._step_ms = step_ms
         self._fits = fits
@@ -168,35 +244,36 @@ class JumpTally:
             yield bars
 
     def _take(self, bars: BarArray) -> None:
-        for jump in price_jumps(bars["timestamp"], bars["open"], bars["close"], self._step_ms):
-            if self._fits(jump.at_ms):
-                n_before, first, largest = self.count
-                is_largest = largest is None or jump.factor > largest.factor
-                self.count = JumpCount(n_before + 1, first or jump, jump if is_largest else largest)
+        jumps = price_jumps(bars["timestamp"], bars["open"], bars["close"], self._step_ms)
+        found = count_jumps(jumps.kept(self._fits(jumps.at_ms)))
+        n_before, first, largest = self.count
+        both = [jump for jump in (largest, found.largest) if jump is not None]
+        self.count = JumpCount(
+            n_before + found.n_jumps,
+            first or found.first,
+            max(both, key=lambda jump: jump.factor, default=None),
+        )
 
 
-_Found = Jump | Spike
+_NO_ROWS = np.zeros(0, dtype=np.int64)
+_NO_FACTORS = np.zeros(0)
 
 
-def _jump_rows(
-    open_ms: IntArray, open_px: FloatArray, close_px: FloatArray, step_ms: int
-) -> list[int]:
-    """Rows of the earlier bars of jumps. Bars that do not ascend, as from one series to the next, are none."""
-    if step_ms <= 0 or len(open_ms) < 2:
-        return []
-    before, after = close_px[:-1], open_px[1:]
-    # Few rows get beyond this line: the rest is done one by one.
-    with np.errstate(over="ignore"):
-        is_far = (after > JUMP_FACTOR * before) | (before > JUMP_FACTOR * after)
-    found = []
-    for row in np.flatnonzero(is_far).tolist():
-        from_px, to_px = float(before[row]), float(after[row])
-        distance_ms = int(open_ms[row + 1]) - int(open_ms[row])
-        if not (0 < from_px < math.inf and 0 < to_px < math.inf and distance_ms > 0):
-            continue
-        if max(from_px / to_px, to_px / from_px) > _factor_over(distance_ms - step_ms):
-            found.append(row)
-    return found
+def _is_price(prices: FloatArray) -> _BoolArray:
+    return (prices > 0) & (prices < math.inf)
+
+
+def _factors_over(before_ms: IntArray, after_ms: IntArray, step_ms: int) -> FloatArray:
+    """`_factor_over` of the hole between each two bars, of which the later one opens later."""
+    # A difference that overflows is right again as unsigned.
+    distances_ms = (after_ms - before_ms).view(np.uint64)
+    factors = np.full(len(distances_ms), _factor_over(0))
+    is_hole = distances_ms > step_ms
+    # A power of numpy's is not that of Python to the last bit on every machine; holes are mostly of few lengths.
+    lengths_ms, numbers = np.unique(distances_ms[is_hole], return_inverse=True)
+    of_length = [_factor_over(length_ms - step_ms) for length_ms in lengths_ms.tolist()]
+    factors[is_hole] = np.array(of_length, dtype=np.float64)[numbers]
+    return factors
 
 
 def _factor_over(hole_ms: int) -> float:
@@ -207,73 +284,65 @@ def _factor_over(hole_ms: int) -> float:
     return float(min(JUMP_FACTOR ** min(exponent, 100.0), _MOST_FACTOR))
 
 
-def _jump(
-    open_ms: IntArray, open_px: FloatArray, close_px: FloatArray, step_ms: int, row: int
-) -> Jump:
-    before_ms, at_ms = int(open_ms[row]), int(open_ms[row + 1])
-    hole_ms = max(at_ms - before_ms - step_ms, 0)
-    return Jump(before_ms, at_ms, float(close_px[row]), float(open_px[row + 1]), hole_ms)
+class _Sides(NamedTuple):
+    """The high or low of bars, whichever is further out, and the nearest price around it; is_out: it is a spike."""
+
+    px: FloatArray
+    near_px: FloatArray
+    factors: FloatArray
+    is_out: _BoolArray
 
 
-def _spikes(
-    open_ms: IntArray, columns: tuple[FloatArray, ...], step_ms: int
-) -> Iterator[tuple[int, Spike]]:
-    """The row before each spike, and the spike. columns: open, high, low, close."""
-    if step_ms <= 0 or len(open_ms) < 3:
-        return
-    opens, highs, lows, closes = columns
+def _sides(columns: tuple[FloatArray, ...], rows: IntArray) -> _Sides:
+    """Of the bars after `rows`. columns: open, high, low, close; all of the bars and their neighbours above 0."""
+    _, highs, lows, _ = columns
+    open_px, high_px, low_px, close_px = (column[rows + 1] for column in columns)
+    top_px = np.maximum(np.maximum(highs[rows], highs[rows + 2]), np.maximum(open_px, close_px))
+    bottom_px = np.minimum(np.minimum(lows[rows], lows[rows + 2]), np.minimum(open_px, close_px))
     with np.errstate(over="ignore"):
-        is_far = highs > SPIKE_FACTOR * np.maximum(opens, closes)
-        is_far |= SPIKE_FACTOR * lows < np.minimum(opens, closes)
-    for row in np.flatnonzero(is_far[1:-1]).tolist():
-        around = slice(row, row + 3)
-        if (np.diff(open_ms[around]) != step_ms).any():
-            continue
-        prices = [float(column[at]) for column in columns for at in (row, row + 1, row + 2)]
-        if not all(0 < price < math.inf for price in prices):
-            continue
-        at = row + 1
-        top_px = float(max(highs[row], highs[row + 2], opens[at], closes[at]))
-        bottom_px = float(min(lows[row], lows[row + 2], opens[at], closes[at]))
-        at_ms, high_px, low_px = int(open_ms[at]), float(highs[at]), float(lows[at])
-        sides = (Spike(at_ms, high_px, top_px), Spike(at_ms, low_px, bottom_px))
-        is_out = (high_px > SPIKE_FACTOR * top_px, SPIKE_FACTOR * low_px < bottom_px)
-        spikes = [side for side, out in zip(sides, is_out, strict=True) if out]
-        if spikes:
-            yield row, max(spikes, key=lambda spike: spike.factor)
+        is_high, is_low = high_px > SPIKE_FACTOR * top_px, SPIKE_FACTOR * low_px < bottom_px
+        high_factors = np.maximum(high_px / top_px, top_px / high_px)
+        low_factors = np.maximum(low_px / bottom_px, bottom_px / low_px)
+    is_high_told = is_high & (~is_low | (high_factors >= low_factors))
+    return _Sides(
+        np.where(is_high_told, high_px, low_px),
+        np.where(is_high_told, top_px, bottom_px),
+        np.where(is_high_told, high_factors, low_factors),
+        is_high | is_low,
+    )
 
 
-def _named(
-    found: Iterable[tuple[int, _Found]],
-    n_rows: int,
-    candles: Candles,
-    symbols: Sequence[str],
-    to_ms: int,
-) -> list[tuple[str, _Found]]:
-    """With their symbols, those of `symbols` that close at `to_ms` or earlier.
+def _counts(
+    found: Found[_One], n_rows: int, candles: Candles, symbols: Sequence[str], to_ms: int
+) -> _BoolArray:
+    """Whether each is of `symbols` and closes at `to_ms` or earlier.
 
-    found: each with the first of the `n_rows` rows that it is made of; those of two symbols are left out.
+    n_rows: how many rows each is made of; those of two symbols do not count.
     """
-    counted = set(symbols)
-    kept = []
-    for row, one in found:
-        number = int(np.searchsorted(candles.offsets, row, "right")) - 1
-        is_whole = row + n_rows <= candles.offsets[number + 1]
-        symbol = candles.symbols[number]
-        if is_whole and symbol in counted and one.at_ms + candles.interval_ms <= to_ms:
-            kept.append((symbol, one))
-    return kept
+    wanted = set(symbols)
+    is_wanted = np.array([symbol in wanted for symbol in candles.symbols], dtype=np.bool_)
+    numbers = _symbol_numbers(found, candles)
+    is_whole = found.rows + n_rows <= candles.offsets[numbers + 1]
+    return is_whole & is_wanted[numbers] & (found.at_ms + candles.interval_ms <= to_ms)
 
 
-def _n_symbols(found: Sequence[tuple[str, _Found]]) -> int:
-    return len({symbol for symbol, _ in found})
+def _symbol_numbers(found: Found[_One], candles: Candles) -> IntArray:
+    return np.searchsorted(candles.offsets, found.rows, "right") - 1
 
 
-def _first_and_largest(found: Sequence[tuple[str, _Found]]) -> str:
+def _n_symbols(found: Found[_One], candles: Candles) -> int:
+    return len(np.unique(_symbol_numbers(found, candles)))
+
+
+def _first_and_largest(found: Found[_One], candles: Candles) -> str:
     """The one of the earliest time and the furthest one; once when it is the only one."""
-    first = min(found, key=lambda pair: pair[1].at_ms)
-    largest = max(found, key=lambda pair: pair[1].factor)
-    said = f"{first[0]} {first[1].describe()}"
+    numbers = _symbol_numbers(found, candles)
+
+    def said(place: int) -> str:
+        one = found.make(int(found.rows[place]))
+        return f"{candles.symbols[numbers[place]]} {one.describe()}"
+
     if len(found) == 1:
-        return said
-    return f"the first is {said}; the largest {largest[0]} {largest[1].describe()}"
+        return said(0)
+    first, largest = int(np.argmin(found.at_ms)), int(np.argmax(found.factors))
+    return f"the first is {said(first)}; the largest {said(largest)}"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from mei.model.bars import BarArray, empty_bars
+from mei.model.bars import BarArray, IntArray, empty_bars
 
 Blocks = Iterator[BarArray]
 
@@ -31,10 +32,14 @@ class Window(NamedTuple):
     start_ms: int | None
     end_ms: int | None
 
-    def holds(self, open_ms: int) -> bool:
-        """Whether a bar of this open lies inside."""
-        is_before = self.start_ms is not None and open_ms < self.start_ms
-        return not is_before and (self.end_ms is None or open_ms < self.end_ms)
+    def holds(self, opens_ms: IntArray) -> npt.NDArray[np.bool_]:
+        """Whether each bar of these opens lies inside."""
+        is_inside = np.ones(len(opens_ms), dtype=np.bool_)
+        if self.start_ms is not None:
+            is_inside &= opens_ms >= self.start_ms
+        if self.end_ms is not None:
+            is_inside &= opens_ms < self.end_ms
+        return is_inside
 
     def clip(self, bars: BarArray) -> BarArray:
         """The part of ascending `bars` inside the window."""

@@ -138,6 +138,10 @@ def _database(path: str, request: CandleCheckRequest) -> dict[str, Any]:
         "status": worst([one["status"] for one in intervals], _OK),
         "intervals": intervals,
     }
+    if health.lacking:
+        found["note"] = (
+            f"prices are not looked at: the table candles has no {', '.join(health.lacking)}"
+        )
     if not by_label:
         found["status"] = FAIL
         found["error"] = f"{path}: there must be bars, the table is empty: import candles"
@@ -202,11 +206,11 @@ def _series(seen: SymbolHealth, interval_ms: int, request: CandleCheckRequest) -
         "off_grid_bars": seen.n_off_grid,
         "n_gap_ranges": len(seen.gaps),
         "gap_ranges": _ranges(seen, request.max_gap_ranges),
-        "n_price_jumps": len(seen.jumps),
-        "price_jumps": [_told(jump) for jump in _furthest(seen.jumps, request.max_gap_ranges)],
-        "n_price_spikes": len(seen.spikes),
-        "price_spikes": [_told(spike) for spike in _furthest(seen.spikes, request.max_gap_ranges)],
     }
+    for name, prices in (("price_jumps", seen.jumps), ("price_spikes", seen.spikes)):
+        if prices is not None:
+            found[f"n_{name}"] = len(prices)
+            found[name] = [_told(one) for one in prices.furthest(request.max_gap_ranges)]
     verdicts = list(_verdicts(seen, max_gap, interval_ms, request))
     found["reasons"] = [reason for _, reason in verdicts]
     found["status"] = worst([status for status, _ in verdicts], _OK)
@@ -243,8 +247,8 @@ def _verdicts(
         yield WARN, f"{seen.n_off_grid} bars do not open on the grid of {length_text(interval_ms)}"
     if seen.jumps:
         yield WARN, count_jumps(seen.jumps).describe()
-    if seen.spikes:
-        furthest = max(seen.spikes, key=lambda spike: spike.factor)
+    furthest = seen.spikes.largest() if seen.spikes else None
+    if seen.spikes and furthest:
         yield (
             WARN,
             f"{len(seen.spikes)} bars have a high or low more than a factor {SPIKE_FACTOR:g} from all prices around "
@@ -268,12 +272,6 @@ def _ranges(seen: SymbolHealth, at_most: int) -> list[dict[str, Any]]:
     ]
 
 
-def _furthest(found: Sequence[Jump | Spike], at_most: int) -> list[Jump | Spike]:
-    """Those of the largest factor, in order of time."""
-    furthest = sorted(found, key=lambda one: -one.factor)[:at_most]
-    return sorted(furthest, key=lambda one: one.at_ms)
-
-
 def _told(one: Jump | Spike) -> dict[str, Any]:
     return {**one._asdict(), "at_utc": time_text(one.at_ms)}
 
@@ -282,6 +280,8 @@ def _lines(databases: Sequence[dict[str, Any]]) -> Iterator[str]:
     for database in databases:
         if "error" in database:
             yield f"[{FAIL}] {database['error']}"
+        if "note" in database:
+            yield f"[note] {database['path']}: {database['note']}"
         for part in database["intervals"]:
             where = f"{database['path']} {part['interval']}"
             yield from (f"[{FAIL}] {where}: {reason}" for reason in part["reasons"])
