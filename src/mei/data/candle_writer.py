@@ -210,6 +210,16 @@ class CandleWriter:
         with self._errors():
             return np.fromiter(self._database.execute(query, asked), dtype=BAR_DTYPE)
 
+    def newest_before(self, series: Series, before_ms: int) -> BarArray:
+        """The newest bar that opens before `before_ms`: one bar, or an empty array when there is none."""
+        query = (
+            f"SELECT t, o, h, l, c, v FROM candles WHERE {_OF_SERIES} AND t < :before"
+            " ORDER BY t DESC LIMIT 1"
+        )
+        asked = {**series._asdict(), "before": before_ms}
+        with self._errors():
+            return np.fromiter(self._database.execute(query, asked), dtype=BAR_DTYPE)
+
     def _is_claimed(self, series: Series) -> bool:
         found = self._database.execute(
             f"SELECT source, market FROM download_sources WHERE {_OF_SERIES}", series._asdict()

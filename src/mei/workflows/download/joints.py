@@ -8,9 +8,6 @@ from mei.data.candle_writer import CandleWriter, Series
 from mei.data.price_jumps import Jump, price_jumps
 from mei.model.bars import BarArray
 
-#: How many slots are looked through for the bar before a run; all of them, if it is in none.
-_LOOKED_THROUGH = (1, 1_000)
-
 
 class Joints:
     """Looks at both ends of each run of missing slots, while it is filled. jumps: those found so far."""
@@ -32,7 +29,7 @@ class Joints:
         if not len(bars):
             return
         if self._newest is None:
-            self._look_at(self._before(self._first_ms), bars[:1])
+            self._look_at(self._writer.newest_before(self._series, self._first_ms), bars[:1])
         self._newest = bars[-1:]
 
     def close(self, last_ms: int) -> None:
@@ -44,11 +41,3 @@ class Joints:
     def _look_at(self, left: BarArray, right: BarArray) -> None:
         bars = np.concatenate((left, right))
         self.jumps += price_jumps(bars["timestamp"], bars["open"], bars["close"], self._step_ms)
-
-    def _before(self, at_ms: int) -> BarArray:
-        """The newest bar that opens before; an empty array when there is none."""
-        for n_slots in _LOOKED_THROUGH:
-            bars = self._writer.bars(self._series, at_ms - n_slots * self._step_ms, at_ms - 1)
-            if len(bars):
-                return bars[-1:]
-        return self._writer.bars(self._series, 0, at_ms - 1)[-1:]
