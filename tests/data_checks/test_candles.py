@@ -175,6 +175,19 @@ def test_each_bar_of_the_window_is_read_once(bench: Bench) -> None:
     assert len(asked) == 2
 
 
+def test_two_bars_of_one_open_are_one_that_is_there(bench: Bench) -> None:
+    path = bench.candles("candles_1h.db", [])
+    rows = [bar("BTC", t) for t in (*opens([3]), FIRST, FIRST + 1, FIRST + 1, LAST)]
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE keyless AS SELECT * FROM candles")
+        database.execute("DROP TABLE candles")
+        database.execute("ALTER TABLE keyless RENAME TO candles")
+        database.executemany(f"INSERT INTO candles VALUES ({', '.join('?' * 10)})", rows)
+    database.close()
+    _, series = check(bench)
+    assert (series["missing_bars"], series["n_gap_ranges"], series["off_grid_bars"]) == (1, 1, 1)
+
+
 def test_a_time_between_two_ms_fails_in_the_window_alone(bench: Bench) -> None:
     bars = [priced(t, 1.0 if t >= FIRST else 90.0) for t in opens(first=FIRST - HOUR_MS)]
     path = bench.candles("candles_1h.db", bars)

@@ -106,7 +106,8 @@ class CandleHealth(NamedTuple):
         bars = self._bars(symbol, interval, first_ms, last_ms)
         # Two bars of one open, where the table allows it, are one bar that is there.
         o, h, l, c = (bars[name] for name in _PRICES)  # noqa: E741 (as the columns are called)
-        opens = np.unique(bars["t"][bars["t"] >= first_ms])
+        opens = bars["t"][bars["t"] >= first_ms]
+        opens = opens[np.diff(opens, prepend=first_ms - 1) > 0]
         is_on_grid = (opens - first_ms) % step_ms == 0
         gaps = tuple(_gaps(opens[is_on_grid], first_ms, last_ms, step_ms))
         return SymbolHealth(
