@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from mei.cli import main
 from tests.workflows.databases import HOUR_MS, START_MS, write_candles
 
 N_HOURS = 700
@@ -45,28 +44,6 @@ def folder(market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (tmp_path / "candles_dbs").symlink_to(market / "candles_dbs")
     (tmp_path / "c.yaml").write_text(CONFIG)
     return tmp_path
-
-
-class Said:
-    """What the program said: its exit code and both streams."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command line given as one text."""
-
-    def command(line: str) -> Said:
-        capsys.readouterr()
-        code = main.run(line.split())
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        assert "(a defect" not in err
-        return Said(code, out, err)
-
-    return command
 
 
 @pytest.mark.parametrize(

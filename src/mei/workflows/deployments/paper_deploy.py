@@ -6,7 +6,6 @@ completes the record and says that the restart is not certain.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +13,11 @@ from typing import Any, Final
 from mei.data.trading_db import stamp_text
 from mei.model import faults
 from mei.report.atomic import write_atomically
-from mei.report.json_text import pretty_json
-from mei.workflows.deploy.journal import FollowUp
 from mei.workflows.deploy.yaml_deploy import (
     Deployment,
     deploying,
     interrupted,
     real_path,
-    replace_yaml,
 )
 from mei.workflows.deployments.hands import Hands
 from mei.workflows.deployments.live_file import is_live_file, tell_live
@@ -36,8 +32,8 @@ from mei.workflows.deployments.records import (
     remove_empty,
     write_event,
 )
+from mei.workflows.deployments.replacing import RecordNames, replace_and_record
 from mei.workflows.deployments.restarting import (
-    PENDING,
     RestartAsked,
     close_interrupted,
     restart_and_record,
@@ -100,13 +96,8 @@ def deploy_to_paper(request: PaperDeployRequest, hands: Hands) -> Path:
         event = _event(request, hands, (before, chosen), yaml_path, at_ms, is_due=is_due)
         folder = new_folder(parent, folder_name(at_ms, chosen.config_id or ""))
         faults.hit("deployments.folder.made")
-        try:
-            _carry_out(deployment, (before, chosen), folder, event, at_ms, hands)
-        except BaseException:
-            with suppress(OSError):
-                folder.rmdir()
-            raise
-        deployment.commit()
+        names = RecordNames(DEPLOYED, PREVIOUS, DEPLOY_EVENT)
+        replace_and_record(deployment, (before, chosen), folder, names, event, lambda: at_ms, hands)
         hands.tell(f"{yaml_path} is now {request.config_id[:12]}, recorded in {folder}")
         restart_and_record(request.restart, folder, DEPLOY_EVENT, event, hands, deployment.journal)
     return folder
@@ -123,37 +114,6 @@ def after_settling(deployment: Deployment, parent: Path, event_name: str, hands:
             )
     close_interrupted(parent, event_name, deployment.journal.yaml_path)
     return settled is not None and settled.wants_restart
-
-
-def _carry_out(
-    deployment: Deployment,
-    files: tuple[StrategyText | None, StrategyText],
-    folder: Path,
-    event: dict[str, Any],
-    at_ms: int,
-    hands: Hands,
-) -> None:
-    """Replace the file; the record follows it, its event last, or is completed by whoever deploys next."""
-    before, chosen = files
-    record = [FollowUp(str(folder / DEPLOYED), None, chosen.text)]
-    if before is not None:
-        record.append(FollowUp(str(folder / PREVIOUS), None, before.text))
-    record.append(FollowUp(str(folder / DEPLOY_EVENT), None, pretty_json(event)))
-    deployment.journal.record.wants_restart = event["restart"]["result"]["status"] == PENDING
-    replace_yaml(
-        deployment.journal.yaml_path,
-        chosen.text,
-        now_ms=lambda: at_ms,
-        journal=deployment.journal,
-        then=[absolute(one) for one in record],
-        expected_sha256=None if before is None else before.sha256,
-        tell=hands.tell,
-    )
-
-
-def absolute(one: FollowUp) -> FollowUp:
-    """With a path that the next program finds from wherever it is started."""
-    return FollowUp(str(Path(one.path).absolute()), one.before, one.text)
 
 
 def _dry_run(

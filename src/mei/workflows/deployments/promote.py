@@ -14,7 +14,7 @@ from mei.workflows.deploy.journal import FollowUp
 from mei.workflows.deploy.yaml_deploy import deploying, interrupted, real_path, replace_yaml
 from mei.workflows.deployments.hands import Hands
 from mei.workflows.deployments.live_file import require_own_file
-from mei.workflows.deployments.paper_deploy import absolute, after_settling
+from mei.workflows.deployments.paper_deploy import after_settling
 from mei.workflows.deployments.promotion_gates import Thresholds, gates, paper_record
 from mei.workflows.deployments.records import (
     DEPLOY_EVENT,
@@ -30,6 +30,7 @@ from mei.workflows.deployments.records import (
     recorded,
     rollback_folder,
 )
+from mei.workflows.deployments.replacing import absolute
 from mei.workflows.deployments.run_ingest import registry_path
 from mei.workflows.deployments.strategy_text import (
     StrategyText,

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from mei.data.trading_db import stamp_text
 from mei.model.errors import ConfigError, MeiError, NotFoundError
-from mei.report.json_text import pretty_json
-from mei.workflows.deploy.journal import FollowUp
 from mei.workflows.deploy.yaml_deploy import (
-    Deployment,
     deploying,
     interrupted,
     real_path,
-    replace_yaml,
 )
 from mei.workflows.deployments.hands import Hands
 from mei.workflows.deployments.live_file import is_live_file, is_same_file, tell_live
-from mei.workflows.deployments.paper_deploy import DEFAULT_YAML, absolute, after_settling
+from mei.workflows.deployments.paper_deploy import DEFAULT_YAML, after_settling
 from mei.workflows.deployments.records import (
     DEPLOY_EVENT,
     DEPLOYED,
@@ -34,7 +29,8 @@ from mei.workflows.deployments.records import (
     recorded,
     rollback_folder,
 )
-from mei.workflows.deployments.restarting import PENDING, RestartAsked, restart_and_record
+from mei.workflows.deployments.replacing import RecordNames, replace_and_record
+from mei.workflows.deployments.restarting import RestartAsked, restart_and_record
 from mei.workflows.deployments.strategy_text import (
     StrategyText,
     needs_restart,
@@ -95,13 +91,8 @@ def rollback(request: RollbackRequest, hands: Hands) -> RollbackResult:
         is_due |= after_settling(deployment, paper, DEPLOY_EVENT, hands)
         event, before, good = _plan(request, hands, yaml_path, is_due=is_due)
         folder = new_folder(parent, event["ts_compact_utc"])
-        try:
-            _carry_out(deployment, (before, good), folder, event, hands)
-        except BaseException:
-            with suppress(OSError):
-                folder.rmdir()
-            raise
-        deployment.commit()
+        names = RecordNames(RESTORED, REPLACED, ROLLBACK_EVENT)
+        replace_and_record(deployment, (before, good), folder, names, event, hands.now_ms, hands)
         hands.tell(f"{yaml_path} is now as in {good.source}, recorded in {folder}")
         restart_and_record(
             request.restart, folder, ROLLBACK_EVENT, event, hands, deployment.journal
@@ -232,27 +223,3 @@ def _last_good(
             return strategy_text(text, str(one.folder / name)), undone
     places = " or ".join(str(one.folder / name) for one, name in tried)
     raise NotFoundError(f"what stood before {undone.folder.name} must be in {places}, is not")
-
-
-def _carry_out(
-    deployment: Deployment,
-    files: tuple[StrategyText | None, StrategyText],
-    folder: Path,
-    event: dict[str, Any],
-    hands: Hands,
-) -> None:
-    before, good = files
-    record = [FollowUp(str(folder / RESTORED), None, good.text)]
-    if before is not None:
-        record.append(FollowUp(str(folder / REPLACED), None, before.text))
-    record.append(FollowUp(str(folder / ROLLBACK_EVENT), None, pretty_json(event)))
-    deployment.journal.record.wants_restart = event["restart"]["result"]["status"] == PENDING
-    replace_yaml(
-        deployment.journal.yaml_path,
-        good.text,
-        now_ms=hands.now_ms,
-        journal=deployment.journal,
-        then=[absolute(one) for one in record],
-        expected_sha256=None if before is None else before.sha256,
-        tell=hands.tell,
-    )
